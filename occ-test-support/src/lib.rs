@@ -1,0 +1,43 @@
+//! Helpers for the tests of this workspace. Not published.
+//!
+//! A test here deals with real processes, so it needs answers to a few questions, and none of them is a
+//! sleep:
+//!
+//! | question | where |
+//! |---|---|
+//! | is it ready? | [`ready`]: a line on a pipe |
+//! | is it dead? | [`lifeline`]: end of file on a pipe whose only write end the victims held |
+//! | is it dead, and how? | [`dead`]: a pidfd and poll(2) |
+//! | does it live? | [`alive`]: a ping answered after the event that could have killed it |
+//! | what does it do? | [`stat`]: running, waiting, stopped; its parent, group and session |
+//! | is anything left? | [`mod@isolated`]: children and fds of a whole test; [`tree`]: processes by mark |
+//! | does it hang? | [`deadline`]: a hang becomes a failure |
+//! | what does it do at a terminal? | [`pty`] |
+//! | what if its host is killed? | [`role`]: the test binary as another program |
+//!
+//! Helpers panic instead of returning errors: their callers are tests.
+
+#![warn(missing_docs)]
+
+pub mod alive;
+pub mod dead;
+pub mod deadline;
+pub mod fds;
+pub mod isolated;
+pub mod lifeline;
+pub mod pass;
+pub mod pty;
+pub mod ready;
+pub mod role;
+pub mod stat;
+pub mod stress;
+pub mod test_path;
+pub mod tree;
+
+mod poll;
+mod reaper;
+mod sys;
+
+pub use deadline::{LIMIT, within};
+pub use isolated::isolated;
+pub use rustix::process::Signal;
