@@ -1,0 +1,194 @@
+//! Datagrams back into messages: a pure state machine, one for each connection.
+
+use std::os::fd::OwnedFd;
+
+use crate::blob::Blob;
+use crate::envelope::{Body, Envelope};
+use crate::error::{BlobError, FrameError};
+use crate::frame::{Header, PART};
+
+/// Memory that is set aside on the word of a header alone; what is beyond grows with what arrives.
+const TRUSTED: u64 = 1 << 20;
+
+/// What a receiver accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most payload bytes in one message.
+    pub message: u64,
+}
+
+impl Default for Limits {
+    /// 4 GiB a message.
+    fn default() -> Limits {
+        Limits { message: 4 << 30 }
+    }
+}
+
+/// Puts the parts of a connection's messages together.
+///
+/// After an error the connection has no known state: close it.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    limits: Limits,
+    partial: Option<Partial>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    first: Header,
+    next: u32,
+    /// Name and payload so far.
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Assembler {
+    /// An assembler with limits of its own.
+    pub fn new(limits: Limits) -> Assembler {
+        Assembler {
+            limits,
+            partial: None,
+        }
+    }
+
+    /// True when a message has begun and not ended: the peer died in the middle of it, if it has died.
+    pub fn is_partial(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Drops what has begun, once the peer has gone and cannot end it.
+    pub(crate) fn clear(&mut self) {
+        self.partial = None;
+    }
+
+    /// Takes one datagram and what came with it; gives the message that it completes.
+    ///
+    /// # Errors
+    ///
+    /// A datagram that is no frame, is over the limit, or belongs to another message than the one that
+    /// is being put together. Its descriptors are closed, and the connection should be.
+    pub fn push(
+        &mut self,
+        datagram: &[u8],
+        fds: Vec<OwnedFd>,
+    ) -> Result<Option<Envelope>, FrameError> {
+        // Taken first, so that an error drops it: nothing that follows could complete it.
+        let partial = self.partial.take();
+        let (header, name, payload) = Header::parse(datagram)?;
+        if header.total > self.limits.message {
+            return Err(FrameError::OverLimit {
+                total: header.total,
+                limit: self.limits.message,
+            });
+        }
+        if header.part > 0 && !fds.is_empty() {
+            return Err(FrameError::FdsMisplaced {
+                count: fds.len(),
+                part: header.part,
+            });
+        }
+        match partial {
+            None if header.part == 0 => self.begin(header, name, payload, fds),
+            Some(partial) if partial.continued_by(&header) => self.go_on(partial, payload),
+            other => Err(FrameError::OutOfOrder {
+                of: other.as_ref().map_or(header.id, |partial| partial.first.id),
+                expected: other.as_ref().map_or(0, |partial| partial.next),
+                id: header.id,
+                part: header.part,
+            }),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        header: Header,
+        name: &str,
+        payload: &[u8],
+        mut fds: Vec<OwnedFd>,
+    ) -> Result<Option<Envelope>, FrameError> {
+        if header.in_blob() {
+            if fds.is_empty() {
+                return Err(FrameError::BlobMissing);
+            }
+            let blob = Blob::from_fd(fds.remove(0), header.total).map_err(|error| match error {
+                BlobError::Length { expected, found } => FrameError::BlobLength { expected, found },
+                _ => FrameError::BlobUnsealed,
+            })?;
+            return Ok(Some(Envelope {
+                kind: header.kind,
+                key: header.key,
+                blob_name: name.to_owned(),
+                body: Body::Blob(blob),
+                fds,
+            }));
+        }
+
+        let room = header.total.min(TRUSTED) as usize;
+        let mut bytes = Vec::with_capacity(name.len() + room.max(payload.len()));
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(payload);
+        let partial = Partial {
+            first: header,
+            next: 1,
+            bytes,
+            fds,
+        };
+        if header.parts == 1 {
+            return Ok(Some(partial.finish()));
+        }
+        self.partial = Some(partial);
+        Ok(None)
+    }
+
+    fn go_on(
+        &mut self,
+        mut partial: Partial,
+        payload: &[u8],
+    ) -> Result<Option<Envelope>, FrameError> {
+        partial.bytes.extend_from_slice(payload);
+        partial.next += 1;
+        if partial.next == partial.first.parts {
+            return Ok(Some(partial.finish()));
+        }
+        self.partial = Some(partial);
+        Ok(None)
+    }
+}
+
+impl Partial {
+    fn continued_by(&self, header: &Header) -> bool {
+        let Header {
+            kind,
+            id,
+            parts,
+            total,
+            key,
+            ..
+        } = self.first;
+        debug_assert_eq!(
+            self.bytes.len() - usize::from(self.first.name_len),
+            self.next as usize * PART
+        );
+        header.part == self.next
+            && (
+                header.kind,
+                header.id,
+                header.parts,
+                header.total,
+                header.key,
+            ) == (kind, id, parts, total, key)
+    }
+
+    fn finish(self) -> Envelope {
+        Envelope {
+            kind: self.first.kind,
+            key: self.first.key,
+            blob_name: String::new(),
+            body: Body::Inline {
+                bytes: self.bytes,
+                at: usize::from(self.first.name_len),
+            },
+            fds: self.fds,
+        }
+    }
+}

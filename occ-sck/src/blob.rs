@@ -1,0 +1,169 @@
+//! Bytes in sealed memory that travel as one file descriptor.
+//!
+//! However many bytes there are, handing them over takes one small datagram, so it never blocks half-way
+//! and whoever passes it on copies nothing. The seals say that the sender can no longer change it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::process::Resource;
+
+use crate::error::BlobError;
+
+const SEALS: SealFlags = SealFlags::WRITE
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::GROW)
+    .union(SealFlags::SEAL);
+
+/// Bytes in a sealed memory file.
+///
+/// ```
+/// use std::os::fd::OwnedFd;
+///
+/// use occ_sck::Blob;
+///
+/// let blob = Blob::new(b"as many as there is memory for")?;
+/// let len = blob.len();
+///
+/// // What a receiver does with a descriptor that came with a length.
+/// let received = Blob::from_fd(OwnedFd::from(blob), len)?;
+/// assert_eq!(received.read()?, b"as many as there is memory for");
+/// # Ok::<(), occ_sck::BlobError>(())
+/// ```
+#[derive(Debug)]
+pub struct Blob {
+    fd: OwnedFd,
+    len: u64,
+}
+
+impl Blob {
+    /// Copies `bytes` into a new sealed memory file.
+    ///
+    /// # Errors
+    ///
+    /// No room for a descriptor or for the bytes; the caller's limit on file sizes, which counts here
+    /// (setrlimit(2)).
+    #[doc(alias = "memfd_create")]
+    pub fn new(bytes: &[u8]) -> Result<Blob, BlobError> {
+        let len = bytes.len() as u64;
+        let failed = |op| {
+            move |source: Errno| BlobError::Io {
+                op,
+                len,
+                source: source.into(),
+            }
+        };
+
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let create = |flags| rustix::fs::memfd_create(c"occasional", flags);
+        // A system may refuse memory files that could be executed; kernels before 6.3 know no other.
+        let fd = match create(flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => create(flags),
+            created => created,
+        }
+        .map_err(failed("memfd_create"))?;
+        // Past the limit the kernel would send SIGXFSZ before it gave us the error.
+        let limit = rustix::process::getrlimit(Resource::Fsize).current;
+        if limit.is_some_and(|limit| len > limit) {
+            return Err(failed("pwrite")(Errno::FBIG));
+        }
+        let mut at = 0;
+        while at < bytes.len() {
+            match rustix::io::pwrite(&fd, &bytes[at..], at as u64) {
+                Ok(0) => return Err(failed("pwrite")(Errno::NOSPC)),
+                Ok(written) => at += written,
+                Err(Errno::INTR) => {}
+                Err(source) => return Err(failed("pwrite")(source)),
+            }
+        }
+        rustix::fs::fcntl_add_seals(&fd, SEALS).map_err(failed("fcntl(F_ADD_SEALS)"))?;
+        Ok(Blob { fd, len })
+    }
+
+    /// Takes a descriptor that somebody sent for a sealed memory file of `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Another length, or a file that its sender could still change or cut.
+    pub fn from_fd(fd: OwnedFd, len: u64) -> Result<Blob, BlobError> {
+        match rustix::fs::fcntl_get_seals(&fd) {
+            Ok(seals) if seals.contains(SealFlags::WRITE | SealFlags::SHRINK) => {}
+            Ok(_) | Err(Errno::INVAL) => return Err(BlobError::Unsealed),
+            Err(source) => {
+                return Err(BlobError::Io {
+                    op: "fcntl(F_GET_SEALS)",
+                    len,
+                    source: source.into(),
+                });
+            }
+        }
+        let stat = rustix::fs::fstat(&fd).map_err(|source| BlobError::Io {
+            op: "fstat",
+            len,
+            source: source.into(),
+        })?;
+        let found = u64::try_from(stat.st_size).unwrap_or(0);
+        if found != len {
+            return Err(BlobError::Length {
+                expected: len,
+                found,
+            });
+        }
+        Ok(Blob { fd, len })
+    }
+
+    /// How many bytes there are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True for no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes, copied out.
+    ///
+    /// # Errors
+    ///
+    /// No memory for so many bytes, or pread(2) failed.
+    pub fn read(&self) -> Result<Vec<u8>, BlobError> {
+        let len = self.len;
+        let failed = |op, source: io::Error| BlobError::Io { op, len, source };
+
+        let size = usize::try_from(len).map_err(|_| failed("allocate", Errno::NOMEM.into()))?;
+        let mut bytes = Vec::new();
+        bytes
+            .try_reserve_exact(size)
+            .map_err(|_| failed("allocate", Errno::NOMEM.into()))?;
+        while bytes.len() < size {
+            let at = bytes.len() as u64;
+            match rustix::io::pread(&self.fd, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => {
+                    return Err(BlobError::Length {
+                        expected: len,
+                        found: bytes.len() as u64,
+                    });
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(source) => return Err(failed("pread", source.into())),
+            }
+        }
+        bytes.truncate(size);
+        Ok(bytes)
+    }
+}
+
+impl AsFd for Blob {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Blob> for OwnedFd {
+    fn from(blob: Blob) -> OwnedFd {
+        blob.fd
+    }
+}

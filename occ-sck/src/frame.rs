@@ -1,0 +1,164 @@
+//! The frame: a fixed header, the name of the type in the first part, the payload.
+//!
+//! ```text
+//! offset bytes
+//!      0     1  kind        what the payload is for; each layer owns a range of numbers
+//!      1     1  flags       bit 0: the payload is in the memory file that comes first among the fds
+//!      2     2  name length 0 but in part 0
+//!      4     4  message id
+//!      8     4  part        counted from 0
+//!     12     4  parts
+//!     16     8  total       payload bytes of the whole message
+//!     24    16  type key
+//!     40        name, then payload
+//! ```
+//!
+//! All numbers are little-endian. Every part but the last carries exactly [`PART`] bytes of payload.
+
+use crate::error::FrameError;
+use crate::value::TypeKey;
+
+/// Bytes of the header.
+pub const HEADER: usize = 40;
+
+/// Most payload bytes in one part.
+pub const PART: usize = 64 * 1024;
+
+/// Longest name of a type that travels, in bytes; a longer one is cut.
+pub const MAX_NAME: usize = 1024;
+
+/// Most bytes in one datagram.
+pub const MAX_DATAGRAM: usize = HEADER + MAX_NAME + PART;
+
+/// The kinds of frame. What a user sends is always [`USER`](kind::USER); every other number belongs to a layer of the
+/// system, so that no user message can look like control.
+pub mod kind {
+    /// A value from a user's `send`.
+    pub const USER: u8 = 0;
+    /// Numbers from here on to [`SYSTEM`] belong to what runs a function as a process.
+    pub const SPAWN: u8 = 16;
+    /// Numbers from here on belong to the coordinator.
+    pub const SYSTEM: u8 = 64;
+}
+
+/// The payload is in a memory file.
+pub(crate) const FLAG_BLOB: u8 = 1;
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What the payload is for: see [`kind`].
+    pub kind: u8,
+    /// Bit 0: the payload is in a memory file.
+    pub flags: u8,
+    /// Bytes of the type's name that follow the header.
+    pub name_len: u16,
+    /// The message that the part belongs to.
+    pub id: u32,
+    /// Which part it is, counted from 0.
+    pub part: u32,
+    /// How many parts there are.
+    pub parts: u32,
+    /// Payload bytes of the whole message.
+    pub total: u64,
+    /// The type of the value.
+    pub key: TypeKey,
+}
+
+/// How many parts a payload of `total` bytes takes; an empty one takes one.
+pub(crate) fn parts_of(total: u64) -> u64 {
+    total.div_ceil(PART as u64).max(1)
+}
+
+impl Header {
+    /// The header as it stands in a frame.
+    pub fn to_bytes(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[0] = self.kind;
+        bytes[1] = self.flags;
+        bytes[2..4].copy_from_slice(&self.name_len.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.id.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.part.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.parts.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.total.to_le_bytes());
+        bytes[24..40].copy_from_slice(&self.key.to_bytes());
+        bytes
+    }
+
+    /// Reads a datagram: its header, the name and the payload.
+    ///
+    /// # Errors
+    ///
+    /// Any datagram whose lengths and numbers do not agree among themselves. A header that is returned
+    /// describes exactly the payload returned with it.
+    pub fn parse(datagram: &[u8]) -> Result<(Header, &str, &[u8]), FrameError> {
+        let Some((head, rest)) = datagram.split_first_chunk::<HEADER>() else {
+            return Err(FrameError::Short {
+                len: datagram.len(),
+                expected: HEADER,
+            });
+        };
+        let header = Header {
+            kind: head[0],
+            flags: head[1],
+            name_len: u16::from_le_bytes(field(head, 2)),
+            id: u32::from_le_bytes(field(head, 4)),
+            part: u32::from_le_bytes(field(head, 8)),
+            parts: u32::from_le_bytes(field(head, 12)),
+            total: u64::from_le_bytes(field(head, 16)),
+            key: TypeKey::from_bytes(field(head, 24)),
+        };
+
+        if header.flags & !FLAG_BLOB != 0 {
+            return Err(FrameError::Flags {
+                flags: header.flags,
+            });
+        }
+        let name_len = usize::from(header.name_len);
+        if name_len > MAX_NAME || (header.part > 0 && name_len > 0) {
+            return Err(FrameError::Name { len: name_len });
+        }
+        let Some((name, payload)) = rest.split_at_checked(name_len) else {
+            return Err(FrameError::Short {
+                len: datagram.len(),
+                expected: HEADER + name_len,
+            });
+        };
+        let name = std::str::from_utf8(name).map_err(|_| FrameError::Name { len: name_len })?;
+
+        let expected = if header.in_blob() {
+            (header.part == 0 && header.parts == 1).then_some(0)
+        } else {
+            header.payload_len()
+        };
+        if expected != Some(payload.len()) {
+            return Err(FrameError::Parts {
+                part: header.part,
+                parts: header.parts,
+                len: payload.len(),
+                total: header.total,
+            });
+        }
+        Ok((header, name, payload))
+    }
+
+    /// True when the payload is in a memory file.
+    pub(crate) fn in_blob(self) -> bool {
+        self.flags & FLAG_BLOB != 0
+    }
+
+    /// Payload bytes that this part must carry; `None` when the numbers contradict each other.
+    fn payload_len(self) -> Option<usize> {
+        if u64::from(self.parts) != parts_of(self.total) || self.part >= self.parts {
+            return None;
+        }
+        let before = u64::from(self.part) * PART as u64;
+        usize::try_from((self.total - before).min(PART as u64)).ok()
+    }
+}
+
+fn field<const N: usize>(head: &[u8; HEADER], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&head[at..at + N]);
+    bytes
+}

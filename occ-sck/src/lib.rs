@@ -1,0 +1,61 @@
+//! Sockets made safe: framed values, file descriptors, deadlines and limits.
+//!
+//! The carrier is a pair of connected `SOCK_SEQPACKET` Unix sockets: what one side sends in one call
+//! arrives whole or not at all, also when the sender is killed in the middle of it.
+//!
+//! From the top down:
+//!
+//! - [`Channel`] sends and receives *values*: anything that is a [`Term`], of any size up to a limit.
+//! - [`Packet`] is a value made ready to be sent; [`Assembler`] turns datagrams back into an
+//!   [`Envelope`]. Neither does any I/O of its own, so both fit any event loop.
+//! - [`Socket`] sends and receives datagrams with file descriptors and the kernel's word on the sender.
+//! - [`Blob`] is bytes in sealed memory that travel as one file descriptor, whatever their number.
+//!
+//! A value is encoded before the socket is touched; what the format cannot carry is an error that names the
+//! type ([`Term`] lists it). A peer that has closed or died is a value, after all that it had sent.
+//!
+//! # Example
+//!
+//! ```
+//! use occ_sck::Channel;
+//!
+//! let (mut a, mut b) = Channel::pair()?;
+//! a.send(&("answer".to_string(), 42))?;
+//! let got: Option<(String, i32)> = b.receive()?;
+//! assert_eq!(got, Some(("answer".to_string(), 42)));
+//!
+//! drop(a);
+//! let end: Option<String> = b.receive()?;
+//! assert_eq!(end, None);
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
+mod assemble;
+mod blob;
+mod bytes;
+mod channel;
+mod deadline;
+mod encoder;
+mod envelope;
+mod error;
+mod frame;
+mod packet;
+mod socket;
+mod sys;
+mod value;
+
+pub use assemble::{Assembler, Limits};
+pub use blob::Blob;
+pub use bytes::Bytes;
+pub use channel::Channel;
+pub use deadline::Deadline;
+pub use envelope::{Body, Envelope};
+pub use error::{
+    BlobError, ChannelError, DecodeError, EncodeError, FrameError, ReceiveError, SendError,
+};
+pub use frame::{HEADER, Header, MAX_DATAGRAM, MAX_NAME, PART, kind};
+pub use packet::Packet;
+pub use socket::{Credentials, MAX_FDS, Received, Socket};
+pub use value::{Term, TypeKey, decode, encode_into, type_name_of};

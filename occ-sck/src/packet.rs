@@ -1,0 +1,283 @@
+//! A value made ready to be sent: encoded first, so that one that cannot be encoded costs the
+//! connection nothing.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use serde::Serialize;
+
+use crate::blob::Blob;
+use crate::deadline::Deadline;
+use crate::envelope::{Body, Envelope};
+use crate::error::{EncodeError, SendError};
+use crate::frame::{FLAG_BLOB, HEADER, Header, MAX_NAME, PART, parts_of};
+use crate::socket::Socket;
+use crate::value::{TypeKey, encode_into, type_name_of};
+
+/// A value, encoded and framed.
+///
+/// A packet can be used again for the next value, and then needs no new memory.
+///
+/// ```
+/// use occ_sck::{Assembler, Deadline, MAX_DATAGRAM, PART, Packet, Received, Socket, kind};
+///
+/// let text = "x".repeat(PART);
+/// let packet = Packet::of(kind::USER, &text)?;
+/// assert_eq!(packet.parts(), 2); // the text, and three bytes that say how long it is
+///
+/// let (a, b) = Socket::pair()?;
+/// let mut assembler = Assembler::default();
+/// let mut buffer = vec![0; MAX_DATAGRAM];
+/// let mut whole = None;
+/// for part in 0..packet.parts() {
+///     packet.send_part(part, &a, &[], Deadline::Now)?;
+///
+///     let mut fds = Vec::new();
+///     let Received::Datagram { len, .. } = b.receive(&mut buffer, &mut fds, Deadline::Now)? else {
+///         panic!("a part was sent");
+///     };
+///     assert!(whole.is_none());
+///     whole = assembler.push(&buffer[..len], fds)?;
+/// }
+/// assert_eq!(whole.expect("all parts have come").decode::<String>()?, text);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Packet {
+    /// Header, name and payload in one piece, so that a message of one part is one slice.
+    frame: Vec<u8>,
+    header: Header,
+}
+
+impl Packet {
+    /// A packet without a value; [`Packet::fill`] fills it.
+    pub fn new() -> Packet {
+        // A frame from the start, so that nothing below has to ask whether there is one.
+        Packet {
+            frame: Header::empty().to_bytes().to_vec(),
+            header: Header::empty(),
+        }
+    }
+
+    /// `value` as a packet of this kind.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be encoded.
+    pub fn of<T: Serialize + 'static>(kind: u8, value: &T) -> Result<Packet, EncodeError> {
+        let mut packet = Packet::new();
+        packet.fill(kind, value)?;
+        Ok(packet)
+    }
+
+    /// Bytes that are encoded already, under the type `key` with the given `name`.
+    pub fn raw(kind: u8, key: TypeKey, name: &str, payload: &[u8]) -> Packet {
+        let mut packet = Packet::new();
+        packet.begin(kind, key, name);
+        packet.frame.extend_from_slice(payload);
+        packet.finish();
+        packet
+    }
+
+    /// Puts `value` in place of what the packet held.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be encoded; the packet is then empty.
+    pub fn fill<T: Serialize + 'static>(&mut self, kind: u8, value: &T) -> Result<(), EncodeError> {
+        self.begin(kind, TypeKey::of::<T>(), type_name_of::<T>());
+        let encoded = encode_into(value, &mut self.frame);
+        self.finish();
+        encoded
+    }
+
+    fn begin(&mut self, kind: u8, key: TypeKey, name: &str) {
+        let name = &name[..name.floor_char_boundary(MAX_NAME)];
+        self.frame.clear();
+        self.frame.resize(HEADER, 0);
+        self.frame.extend_from_slice(name.as_bytes());
+        self.header = Header {
+            kind,
+            key,
+            name_len: name.len() as u16,
+            ..Header::empty()
+        };
+    }
+
+    fn finish(&mut self) {
+        let total = self.payload().len() as u64;
+        self.header.total = total;
+        // 2^32 parts are 256 TiB: more than any address space that the payload could have been in.
+        self.header.parts = parts_of(total) as u32;
+        let bytes = self.header.to_bytes();
+        self.frame[..HEADER].copy_from_slice(&bytes);
+    }
+
+    /// Numbers the packet, so that a receiver can tell its parts from another's.
+    pub fn set_id(&mut self, id: u32) {
+        self.header.id = id;
+        self.frame[4..8].copy_from_slice(&id.to_le_bytes());
+    }
+
+    /// How many datagrams it takes, at least one.
+    pub fn parts(&self) -> u32 {
+        self.header.parts
+    }
+
+    /// The type of the value in it.
+    pub fn key(&self) -> TypeKey {
+        self.header.key
+    }
+
+    /// The name of that type.
+    pub fn type_name(&self) -> &str {
+        std::str::from_utf8(&self.frame[HEADER..self.payload_at()]).unwrap_or("?")
+    }
+
+    /// The encoded value; nothing in a packet that was never filled.
+    pub fn payload(&self) -> &[u8] {
+        &self.frame[self.payload_at()..]
+    }
+
+    fn payload_at(&self) -> usize {
+        HEADER + usize::from(self.header.name_len)
+    }
+
+    /// Sends part `part`, counted from 0. File descriptors travel with part 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send`]. A part that was not sent can be sent again.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such part.
+    pub fn send_part(
+        &self,
+        part: u32,
+        socket: &Socket,
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        assert!(
+            part < self.header.parts,
+            "part {part} of {}",
+            self.header.parts
+        );
+        if part == 0 {
+            let first = self.frame.len().min(self.payload_at() + PART);
+            return socket.send(&[IoSlice::new(&self.frame[..first])], fds, deadline);
+        }
+        let header = Header {
+            part,
+            name_len: 0,
+            ..self.header
+        }
+        .to_bytes();
+        let payload = self.payload();
+        let from = part as usize * PART;
+        let to = payload.len().min(from + PART);
+        socket.send(
+            &[IoSlice::new(&header), IoSlice::new(&payload[from..to])],
+            &[],
+            deadline,
+        )
+    }
+
+    /// Sends the whole packet as one datagram, or nothing of it: what is too long for one travels in a
+    /// [`Blob`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send`], and [`SendError::Blob`].
+    pub fn send_whole(
+        &self,
+        socket: &Socket,
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        if self.header.parts == 1 {
+            return self.send_part(0, socket, fds, deadline);
+        }
+        let blob = Blob::new(self.payload()).map_err(SendError::Blob)?;
+        self.send_blob(&blob, socket, fds, deadline)
+    }
+
+    /// The datagram whose payload is `blob`, for a packet whose own payload it replaces.
+    fn send_blob(
+        &self,
+        blob: &Blob,
+        socket: &Socket,
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let header = Header {
+            flags: FLAG_BLOB,
+            parts: 1,
+            total: blob.len(),
+            ..self.header
+        };
+        let mut all = Vec::with_capacity(1 + fds.len());
+        all.push(blob.as_fd());
+        all.extend_from_slice(fds);
+        let name = &self.frame[HEADER..self.payload_at()];
+        socket.send(
+            &[IoSlice::new(&header.to_bytes()), IoSlice::new(name)],
+            &all,
+            deadline,
+        )
+    }
+
+    /// The message that a receiver would make of it, without a way through the kernel.
+    pub fn into_envelope(mut self) -> Envelope {
+        let at = usize::from(self.header.name_len);
+        self.frame.drain(..HEADER);
+        Envelope {
+            kind: self.header.kind,
+            key: self.header.key,
+            blob_name: String::new(),
+            body: Body::Inline {
+                bytes: self.frame,
+                at,
+            },
+            fds: Vec::new(),
+        }
+    }
+
+    /// Sends `blob` as the payload of a packet, without copying it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send`].
+    pub fn forward_blob(
+        kind: u8,
+        key: TypeKey,
+        name: &str,
+        blob: &Blob,
+        socket: &Socket,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        Packet::raw(kind, key, name, &[]).send_blob(blob, socket, &[], deadline)
+    }
+}
+
+impl Default for Packet {
+    fn default() -> Packet {
+        Packet::new()
+    }
+}
+
+impl Header {
+    fn empty() -> Header {
+        Header {
+            kind: 0,
+            flags: 0,
+            name_len: 0,
+            id: 0,
+            part: 0,
+            parts: 1,
+            total: 0,
+            key: TypeKey::from_bytes([0; 16]),
+        }
+    }
+}

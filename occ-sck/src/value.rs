@@ -1,0 +1,159 @@
+//! Values: what may travel, how a type is told apart from another, and the bytes between.
+
+use std::any::TypeId;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::encoder::Encoder;
+use crate::error::{DecodeError, EncodeError};
+
+/// A value that can be sent from one process to another.
+///
+/// Every type that is `Serialize`, `DeserializeOwned` and `'static` is a term; there is nothing to
+/// implement. A `&str` is not one, because the receiver would have nobody to borrow it from.
+///
+/// # What cannot travel
+///
+/// The format tells fields and variants by position and number, and a value that asks for more is an error
+/// that names the type:
+///
+/// - when it is sent: a field that `#[serde(skip_serializing_if)]` leaves out; `flatten`; a path that is not
+///   UTF-8; a sequence or map that does not know its length, or is wrong about it;
+/// - when it is received: an enum that is `untagged`, or has a `tag`.
+///
+/// What goes unnoticed, because reader and writer simply number differently: `skip_serializing` or
+/// `skip_deserializing` alone, `skip` on a variant that others follow, and `skip_serializing_if` on a field
+/// without a name.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be sent to another process",
+    label = "not a term: it must be `Serialize + DeserializeOwned + 'static`",
+    note = "derive `serde::Serialize` and `serde::Deserialize`, and own the data: `String` for `&str`, `Vec<T>` for `&[T]`"
+)]
+pub trait Term: Serialize + DeserializeOwned + 'static {}
+
+impl<T: Serialize + DeserializeOwned + 'static> Term for T {}
+
+/// Names a type, the same in every process that runs one image.
+///
+/// 128 bits: the hash of the type's `TypeId`, and one of its name. Two different types of one name
+/// (a local `struct A` in each of two functions) have different keys, and a receiver never decodes
+/// one as the other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeKey([u8; 16]);
+
+impl TypeKey {
+    /// The key of `T`.
+    #[inline]
+    pub fn of<T: ?Sized + 'static>() -> TypeKey {
+        let mut id = Fixed(0xcbf2_9ce4_8422_2325);
+        TypeId::of::<T>().hash(&mut id);
+        let mut name = Fixed(0x9e37_79b9_7f4a_7c15);
+        name.write(std::any::type_name::<T>().as_bytes());
+
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&id.finish().to_le_bytes());
+        key[8..].copy_from_slice(&name.finish().to_le_bytes());
+        TypeKey(key)
+    }
+
+    /// The key as it stands in a frame.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// A key read from a frame.
+    pub fn from_bytes(bytes: [u8; 16]) -> TypeKey {
+        TypeKey(bytes)
+    }
+}
+
+impl fmt::Debug for TypeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TypeKey({:032x})", u128::from_be_bytes(self.0))
+    }
+}
+
+/// A hasher without a secret, so that every process comes to the same result. It guards against
+/// mistakes, not against an adversary: whoever can write to the socket can write any key.
+struct Fixed(u64);
+
+impl Hasher for Fixed {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+        self.write_u64(bytes.len() as u64);
+    }
+
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        // The finaliser of splitmix64 over the running state: every bit of the input reaches every
+        // bit of the output.
+        let mut z = (self.0.rotate_left(5) ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        self.0 = z ^ (z >> 31);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The name of `T` for error messages.
+pub fn type_name_of<T: ?Sized>() -> &'static str {
+    std::any::type_name::<T>()
+}
+
+/// Appends `value` to `out`; on an error `out` is as it was.
+///
+/// ```
+/// let mut bytes = Vec::new();
+/// occ_sck::encode_into(&(300_u16, "hi"), &mut bytes)?;
+/// assert_eq!(bytes, [0xac, 2, 2, b'h', b'i']);
+///
+/// let (number, text): (u16, String) = occ_sck::decode(&bytes)?;
+/// assert_eq!((number, text.as_str()), (300, "hi"));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// What could not be read back: a field that is left out (`#[serde(skip_serializing_if)]`), a length that
+/// is not known beforehand (`#[serde(flatten)]`). What the value's own `Serialize` refuses: a path that is
+/// no UTF-8, for one.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let before = out.len();
+    value.serialize(Encoder(out)).map_err(|source| {
+        out.truncate(before);
+        EncodeError {
+            type_name: type_name_of::<T>(),
+            source: source.into(),
+        }
+    })
+}
+
+/// Reads a `T` that fills `bytes` to the last one.
+///
+/// # Errors
+///
+/// Bytes that are no `T`, and bytes left over: both mean that writer and reader do not agree.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(DecodeError::LeftOver {
+            type_name: type_name_of::<T>(),
+            left: rest.len(),
+            of: bytes.len(),
+        }),
+        Err(source) => Err(DecodeError::Bytes {
+            type_name: type_name_of::<T>(),
+            source: source.into(),
+        }),
+    }
+}
