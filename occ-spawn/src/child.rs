@@ -1,0 +1,243 @@
+//! A process that has been made: waiting for it, and what is told of its end.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use occ_sck::{
+    Assembler, Deadline, FrameError, Limits, MAX_DATAGRAM, ReceiveError, Received, Socket,
+};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use crate::error::{SpawnError, WaitError};
+use crate::exit::{ExitReason, ExitReport, LastWords, OsStatus};
+use crate::os_pid::OsPid;
+use crate::spawner::Inner;
+
+/// More frames than a process can leave behind: a socket's buffer holds some hundred of the smallest.
+const MOST_FRAMES: usize = 10_000;
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    /// What the kernel called it.
+    pub os_pid: OsPid,
+    /// Why it ended.
+    pub reason: ExitReason,
+    /// What else is known.
+    pub report: ExitReport,
+}
+
+/// A process that runs a function.
+///
+/// Dropping it lets the process run on, without anybody to tell; it is reaped when it ends, and killed when the
+/// spawner and all other children are gone.
+#[derive(Debug)]
+pub struct Child {
+    os_pid: OsPid,
+    /// `None` once it has been reaped.
+    pidfd: Option<OwnedFd>,
+    control: Socket,
+    started: SystemTime,
+    exit: Option<Exit>,
+    /// The thread that is the process's parent lives as long as this.
+    inner: Arc<Inner>,
+}
+
+impl Child {
+    pub(crate) fn new(
+        os_pid: OsPid,
+        control: Socket,
+        inner: Arc<Inner>,
+    ) -> Result<Child, SpawnError> {
+        // Nobody reaps it but this child, so the number is still its own.
+        let pid = os_pid.to_rustix().ok_or(SpawnError::DiedAtBirth)?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+        let pidfd = pidfd.map_err(|source| {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+            SpawnError::Io {
+                op: "pidfd_open",
+                source: source.into(),
+            }
+        })?;
+        let started = SystemTime::now();
+        Ok(Child {
+            os_pid,
+            pidfd: Some(pidfd),
+            control,
+            started,
+            exit: None,
+            inner,
+        })
+    }
+
+    /// What the kernel calls it.
+    pub fn os_pid(&self) -> OsPid {
+        self.os_pid
+    }
+
+    /// Waits until it has ended, and says how. Asked again, it says the same.
+    ///
+    /// # Errors
+    ///
+    /// [`WaitError::Stolen`] when something else in this program has reaped it.
+    pub fn wait(&mut self) -> Result<Exit, WaitError> {
+        match self.wait_until(Deadline::Never)? {
+            Some(exit) => Ok(exit),
+            None => Err(WaitError::Io {
+                op: "poll",
+                source: io::ErrorKind::TimedOut.into(),
+            }),
+        }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    pub fn try_wait(&mut self) -> Result<Option<Exit>, WaitError> {
+        self.wait_until(Deadline::Now)
+    }
+
+    /// Waits for at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    pub fn wait_timeout(&mut self, limit: Duration) -> Result<Option<Exit>, WaitError> {
+        self.wait_until(Deadline::after(limit))
+    }
+
+    fn wait_until(&mut self, deadline: Deadline) -> Result<Option<Exit>, WaitError> {
+        if let Some(exit) = &self.exit {
+            return Ok(Some(exit.clone()));
+        }
+        if !readable(&self.as_fd(), deadline)
+            .map_err(|source| WaitError::Io { op: "poll", source })?
+        {
+            return Ok(None);
+        }
+        let ended = SystemTime::now();
+        // It is dead, so what it said is complete; reports are one datagram each and never waited for a
+        // reader. A fork of it may hold the socket: what is there now is all of its own.
+        let status = self.reap()?;
+        let reason = self.reason(status);
+        let exit = Exit {
+            os_pid: self.os_pid,
+            reason,
+            report: ExitReport {
+                os_pid: Some(self.os_pid),
+                status: Some(status),
+                started: Some(self.started),
+                ended: Some(ended),
+            },
+        };
+        self.exit = Some(exit.clone());
+        Ok(Some(exit))
+    }
+
+    /// What the process said, as far as the kernel's answer confirms it.
+    fn reason(&mut self, status: OsStatus) -> ExitReason {
+        // A long report comes as a descriptor. This one has served, so there is room.
+        self.pidfd = None;
+        let mut words = LastWords::default();
+        let mut lost = None;
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        // A bound, because a fork of the process may hold the socket and write for ever.
+        for _ in 0..MOST_FRAMES {
+            let mut fds = Vec::new();
+            match self.control.receive(&mut buffer, &mut fds, Deadline::Now) {
+                Ok(Received::Datagram { len, sender }) => {
+                    // Believed only from the process itself, as the kernel says.
+                    let own = sender.is_some_and(|sender| sender.os_pid == self.os_pid.get());
+                    let whole = Assembler::new(Limits::default()).push(&buffer[..len], fds);
+                    if let (true, Ok(Some(envelope))) = (own, whole) {
+                        words.hear(envelope);
+                    }
+                }
+                Err(ReceiveError::Frame(error @ FrameError::FdsLost)) => lost = Some(error),
+                Err(ReceiveError::Frame(_)) => {}
+                _ => break,
+            }
+        }
+        match (words.confirmed_by(status), lost) {
+            (None, Some(error)) if status.signal().is_none() => {
+                ExitReason::undelivered(&error.to_string())
+            }
+            (report, _) => ExitReason::new(status, report),
+        }
+    }
+
+    fn reap(&self) -> Result<OsStatus, WaitError> {
+        let stolen = WaitError::Stolen {
+            os_pid: self.os_pid,
+        };
+        let Some(pidfd) = &self.pidfd else {
+            return Err(stolen);
+        };
+        loop {
+            match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Ok(Some(status)) => return Ok(OsStatus::from_wait(&status)),
+                Ok(None) | Err(Errno::INTR) => {}
+                Err(Errno::CHILD) => return Err(stolen),
+                Err(source) => {
+                    return Err(WaitError::Io {
+                        op: "waitid",
+                        source: source.into(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Ends it with SIGKILL. One that has ended already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// What pidfd_send_signal(2) says.
+    pub fn kill(&self) -> io::Result<()> {
+        let Some(pidfd) = &self.pidfd else {
+            return Ok(());
+        };
+        match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Readable once the process has ended and [`Child::try_wait`] will say how; of no more use once it has.
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd
+            .as_ref()
+            .map_or(self.control.as_fd(), |pidfd| pidfd.as_fd())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.exit.is_none()
+            && let Some(pidfd) = self.pidfd.take()
+        {
+            self.inner.adopt(pidfd);
+        }
+    }
+}
+
+fn readable(fd: &impl AsFd, deadline: Deadline) -> io::Result<bool> {
+    loop {
+        let mut fds = [PollFd::new(fd, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, deadline.timespec().as_ref()) {
+            Ok(0) if deadline.passed() => return Ok(false),
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

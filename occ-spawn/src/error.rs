@@ -1,0 +1,67 @@
+//! What can go wrong on our side. How a process ends is not here: that is a value.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::boot::BootError;
+
+/// No process was made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SpawnError {
+    /// The program's image cannot be started again.
+    #[error("cannot start a zygote")]
+    Boot(#[from] BootError),
+    /// The arguments cannot be encoded.
+    #[error("cannot encode the arguments")]
+    Encode(#[from] occ_sck::EncodeError),
+    /// No room for the arguments.
+    #[error("cannot hand over the arguments")]
+    Arguments(#[from] occ_sck::BlobError),
+    /// The kernel refused to fork: no memory, or a limit on processes.
+    #[error("cannot fork")]
+    Fork(#[source] io::Error),
+    /// The zygote died before it forked this process. The next spawn makes a new one.
+    #[error("the zygote died before it made this process; another will be made for the next")]
+    ZygoteDied,
+    /// The process was made and ended before its function ran, without a word.
+    #[error("the process died before its function ran")]
+    DiedAtBirth,
+    /// This program ignores SIGCHLD, so that the kernel would throw the exit status of every process away
+    /// (waitid(2)).
+    #[error("SIGCHLD is ignored here, so no exit could be told: set it to its default first")]
+    SigchldIgnored,
+    /// This program is a fork of the one that made the spawner: the process would not be its child.
+    #[error("the spawner was made before this process was forked: make another one here")]
+    Forked,
+    /// A system call failed.
+    #[error("{op} failed")]
+    Io {
+        /// The call.
+        op: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// A process whose end cannot be learned.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The process has ended, and somebody else in this program took its status: a `waitpid(-1)`, or
+    /// SIGCHLD set to be ignored.
+    #[error("somebody else in this program has taken the exit status of process {os_pid} away")]
+    Stolen {
+        /// The process.
+        os_pid: crate::OsPid,
+    },
+    /// A system call failed.
+    #[error("{op} failed")]
+    Io {
+        /// The call.
+        op: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,72 @@
+//! Run a plain function as a Linux process, and know how it ended.
+//!
+//! - [`Spawner`] makes processes from functions, also in a program with many threads or much memory, and [`Child`] is one of
+//!   them: wait for it, kill it, poll it.
+//! - [`ExitReason`] says why a process ended: with a value, an error, a panic, a bare code or a signal.
+//! - [`exit`] and [`fail`] end the calling process with a value or an error from anywhere in it.
+//! - [`entry`], [`boot`] and [`zygote`] are the parts underneath, for those who build a coordinator of
+//!   their own on them.
+//!
+//! # Example
+//!
+//! ```
+//! use occ_spawn::{ExitReason, Spawner};
+//!
+//! fn add(a: i32, b: i32) -> i32 {
+//!     a + b
+//! }
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let spawner = Spawner::new()?;
+//! let mut child = spawner.spawn(add, (2, 3))?;
+//! let exit = child.wait()?;
+//! match &exit.reason {
+//!     ExitReason::Value(value) => assert_eq!(value.get::<i32>()?, 5),
+//!     other => anyhow::bail!("it {other}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How a function gets there
+//!
+//! The first time, the program's own image is started again, and caught before its `main`: that is the
+//! zygote, which forks a process for each request. What travels is the place of the function in the image and its
+//! encoded arguments. So a function must capture nothing, and no line of `main` runs twice. Initialisers that run
+//! before `main` (those of the `ctor` crate, C++ constructors) run in the zygote as in any start of the program.
+
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
+pub mod boot;
+mod child;
+mod descriptor;
+mod error;
+mod exit;
+mod function;
+mod image;
+mod keeper;
+mod os_pid;
+mod outcome;
+mod panic;
+mod process;
+mod signal;
+mod spawner;
+mod sys;
+pub mod zygote;
+
+/// How a function is named to another process of the same image, and run there.
+pub mod entry {
+    pub use crate::descriptor::{Context, Descriptor, NoSuchFunction, Trampoline};
+    pub use crate::exit::LastWords;
+    pub use crate::function::{Run, call, check_captures_nothing, descriptor, result_kind};
+    pub use crate::outcome::{End, kind};
+}
+
+pub use child::{Child, Exit};
+pub use error::{SpawnError, WaitError};
+pub use exit::{ExitReason, ExitReport, Failure, OsStatus, Panic, Value};
+pub use function::{Arguments, Function, Outcome};
+pub use os_pid::OsPid;
+pub use process::{exit, fail};
+pub use signal::Signal;
+pub use spawner::Spawner;

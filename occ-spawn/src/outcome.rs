@@ -1,0 +1,131 @@
+//! How a process ends, from its own side: what it reports, and the status it leaves.
+
+use occ_sck::{EncodeError, Packet, Term};
+use serde::{Deserialize, Serialize};
+
+/// The kinds of frame between a process and whoever started it.
+pub mod kind {
+    use occ_sck::kind::SPAWN;
+
+    /// To a new image: run this function.
+    pub const BOOT: u8 = SPAWN;
+    /// From a new image: it could not.
+    pub const BOOT_FAILED: u8 = SPAWN + 1;
+    /// To a zygote: fork, and run this function.
+    pub const REQUEST: u8 = SPAWN + 2;
+    /// From a zygote, on the socket of the process that is not: no fork.
+    pub const FORK_FAILED: u8 = SPAWN + 3;
+    /// From a new process, before its function runs.
+    pub const HELLO: u8 = SPAWN + 4;
+    /// The process ends with a value.
+    pub const VALUE: u8 = SPAWN + 5;
+    /// The process ends with an error: its words.
+    pub const ERROR: u8 = SPAWN + 6;
+    /// The process ends with an error that is a value.
+    pub const FAILURE: u8 = SPAWN + 7;
+    /// A thread of the process has panicked.
+    pub const PANIC: u8 = SPAWN + 8;
+    /// To a zygote, and back: which process did you fork for this?
+    pub const WHICH: u8 = SPAWN + 9;
+}
+
+/// The status of a process that ended with a value.
+pub(crate) const STATUS_VALUE: i32 = 0;
+/// The status of a process that ended with an error.
+pub(crate) const STATUS_ERROR: i32 = 1;
+/// The status of a process that panicked.
+pub(crate) const STATUS_PANIC: i32 = 101;
+
+/// An error, in words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ErrorReport {
+    pub(crate) chain: Vec<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
+/// A panic, in words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PanicReport {
+    pub(crate) message: String,
+    pub(crate) location: Option<String>,
+    pub(crate) thread: Option<String>,
+    pub(crate) backtrace: Option<String>,
+}
+
+/// How a process ends: its report, ready to be sent, and its status.
+#[derive(Debug)]
+pub struct End {
+    pub(crate) packet: Packet,
+    pub(crate) status: i32,
+}
+
+impl End {
+    /// With a value.
+    pub fn value<T: Term>(value: &T) -> End {
+        match Packet::of(kind::VALUE, value) {
+            Ok(packet) => End {
+                packet,
+                status: STATUS_VALUE,
+            },
+            Err(error) => End::unencodable("exit value", error),
+        }
+    }
+
+    /// With an error that is a value.
+    pub fn failure<T: Term>(value: &T) -> End {
+        match Packet::of(kind::FAILURE, value) {
+            Ok(packet) => End {
+                packet,
+                status: STATUS_ERROR,
+            },
+            Err(error) => End::unencodable("error value", error),
+        }
+    }
+
+    /// With an error: its chain, and its backtrace if one was asked for.
+    pub fn error(error: &anyhow::Error) -> End {
+        let backtrace = error.backtrace();
+        let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
+        End::words(ErrorReport {
+            chain: error.chain().map(ToString::to_string).collect(),
+            backtrace: captured.then(|| backtrace.to_string()),
+        })
+    }
+
+    fn unencodable(what: &str, error: EncodeError) -> End {
+        let cause = error.source.to_string();
+        End::words(ErrorReport {
+            chain: vec![
+                format!("the {what} could not be handed over"),
+                error.to_string(),
+                cause,
+            ],
+            backtrace: None,
+        })
+    }
+
+    /// With an error that is made of words alone: the error and its causes, the outermost first.
+    pub fn chain(chain: Vec<String>) -> End {
+        End::words(ErrorReport {
+            chain,
+            backtrace: None,
+        })
+    }
+
+    pub(crate) fn words(report: ErrorReport) -> End {
+        // Strings always encode; should they not, the bare status is still the truth.
+        let packet = Packet::of(kind::ERROR, &report).unwrap_or_default();
+        End {
+            packet,
+            status: STATUS_ERROR,
+        }
+    }
+
+    pub(crate) fn panic(report: &PanicReport) -> End {
+        let packet = Packet::of(kind::PANIC, report).unwrap_or_default();
+        End {
+            packet,
+            status: STATUS_PANIC,
+        }
+    }
+}

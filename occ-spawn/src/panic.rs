@@ -1,0 +1,148 @@
+//! Panics, told to whoever started the process.
+//!
+//! A panic that the process survives is nobody's exit: a worker may catch one for each job, all day. So the hook
+//! only makes the report ready, and it is sent when it is known to be the end:
+//!
+//! | the panic | who sends the report |
+//! |---|---|
+//! | leaves the function | [`catch`], by the process's ordinary end |
+//! | cannot unwind: `panic = "abort"`, a destructor during another panic, `extern "C"` | [`tell_abort`] |
+//! | is caught, or ends another thread | nobody |
+//!
+//! `tell_abort` runs in the handler of SIGABRT, because after the hook nothing of ours runs any more, and the hook is not
+//! told whether its panic can unwind.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::OnceLock;
+use std::thread::ThreadId;
+
+use occ_sck::{Deadline, Packet};
+
+use crate::outcome::{End, PanicReport, kind};
+use crate::process;
+
+/// Most bytes of a message, and of a backtrace: both together fit one datagram, which a signal handler can send
+/// without memory.
+const MESSAGE: usize = 16 * 1024;
+const BACKTRACE: usize = 40 * 1024;
+
+/// The thread that runs the process's function.
+static FUNCTION_THREAD: OnceLock<ThreadId> = OnceLock::new();
+
+thread_local! {
+    /// The last panic of this thread.
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
+
+struct Last {
+    report: PanicReport,
+    packet: Packet,
+}
+
+/// Installs the hook, once in a zygote, for all the processes that it makes.
+pub(crate) fn install_hook() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        remember(info);
+        // The function's own panic is the reason of the exit, and is told as such. Another thread's may
+        // be survived, and then its words would be seen nowhere: those go where std sends them.
+        if !on_function_thread() {
+            before(info);
+        }
+    }));
+}
+
+fn on_function_thread() -> bool {
+    FUNCTION_THREAD.get() == Some(&std::thread::current().id())
+}
+
+fn remember(info: &PanicHookInfo<'_>) {
+    let _ = LAST.try_with(|last| {
+        let Ok(mut last) = last.try_borrow_mut() else {
+            return;
+        };
+        let report = PanicReport::of(info, last.take().map(|last| last.report));
+        *last = Packet::of(kind::PANIC, &report)
+            .ok()
+            .map(|packet| Last { report, packet });
+    });
+}
+
+/// Runs the function of a process on this thread.
+pub(crate) fn catch(function: impl FnOnce() -> End) -> End {
+    let _ = FUNCTION_THREAD.set(std::thread::current().id());
+    // Whatever the function left in an odd state ends with the process.
+    match catch_unwind(AssertUnwindSafe(function)) {
+        Ok(end) => end,
+        Err(payload) => {
+            // The hook knows more than the payload, unless the program has put its own in its place.
+            let told = LAST.try_with(|last| last.try_borrow_mut().ok()?.take());
+            let report = told.ok().flatten().map(|last| last.report);
+            End::panic(&report.unwrap_or_else(|| PanicReport {
+                message: message_of(payload.as_ref()),
+                location: None,
+                thread: None,
+                backtrace: None,
+            }))
+        }
+    }
+}
+
+/// Sends the report of the panic that aborts this process, if one does.
+///
+/// It runs in a signal handler, on the thread that aborts: it takes no lock and no memory.
+pub(crate) fn tell_abort() {
+    if !std::thread::panicking() {
+        return;
+    }
+    let Some(control) = process::own_control() else {
+        return;
+    };
+    let _ = LAST.try_with(|last| {
+        if let Ok(last) = last.try_borrow()
+            && let Some(last) = &*last
+        {
+            let _ = last.packet.send_part(0, control, &[], Deadline::Now);
+        }
+    });
+}
+
+impl PanicReport {
+    fn of(info: &PanicHookInfo<'_>, before: Option<PanicReport>) -> PanicReport {
+        let backtrace = Backtrace::capture();
+        let captured = backtrace.status() == BacktraceStatus::Captured;
+        let report = PanicReport {
+            message: cut(message_of(info.payload()), MESSAGE),
+            location: info
+                .location()
+                .map(|location| cut(location.to_string(), MESSAGE / 4)),
+            thread: (!on_function_thread())
+                .then(|| std::thread::current().name().unwrap_or("?").to_owned()),
+            backtrace: captured.then(|| cut(backtrace.to_string(), BACKTRACE)),
+        };
+        // A panic out of a destructor is followed by one of core's own, which says no more than that it
+        // cannot go on. What it cannot go on from is the one before.
+        match before {
+            Some(before) if report.message == "panic in a destructor during cleanup" => before,
+            _ => report,
+        }
+    }
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    text.truncate(text.floor_char_boundary(most));
+    text
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a panic whose payload is no text".to_owned()
+    }
+}

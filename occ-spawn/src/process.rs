@@ -1,0 +1,289 @@
+//! A new process, from the fork to its end: what it does before and after the function.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::mpsc::channel;
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use occ_sck::{Blob, Deadline, Limits, Packet, SendError, Socket, Term};
+use occ_yeshup::Parent;
+use rustix::fs::Stat;
+
+use crate::boot::{self, CONTROL_FD};
+use crate::descriptor::{Context, Descriptor};
+use crate::os_pid::OsPid;
+use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
+use crate::sys;
+use crate::zygote::Start;
+
+/// The status of a process that could not begin.
+const STATUS_NOT_STARTED: i32 = 1;
+
+/// How long the end of a process waits for a thread that is printing.
+const PRINTING: Duration = Duration::from_millis(100);
+
+/// Which process this is and which socket is its control socket, once it is one.
+static OWN: OnceLock<Own> = OnceLock::new();
+
+#[derive(PartialEq, Eq)]
+struct Own {
+    os_pid: OsPid,
+    /// Device and inode, which no other open file has.
+    socket: (u64, u64),
+}
+
+/// Everything that happens in a forked child. Nothing reads a socket before the descriptors of others
+/// are closed, and nothing matters before it is sure to die with its parent.
+pub(crate) fn run(start: Start, parent: Parent, stdin: Option<OwnedFd>) -> ! {
+    // A parent that died meanwhile wants no news.
+    if occ_yeshup::arm(parent).is_err() {
+        sys::end(STATUS_NOT_STARTED);
+    }
+    let Some(fds) = own_only(&start, stdin) else {
+        sys::end(STATUS_NOT_STARTED)
+    };
+    let Some(control) = boot::control() else {
+        sys::end(STATUS_NOT_STARTED)
+    };
+    let Some(own) = Own::now(control) else {
+        sys::end(STATUS_NOT_STARTED)
+    };
+    let _ = OWN.set(own);
+
+    let Ok(hello) = Packet::of(kind::HELLO, &start.serial) else {
+        sys::end(STATUS_NOT_STARTED)
+    };
+    if hello.send_part(0, control, &[], Deadline::Never).is_err() {
+        sys::end(STATUS_NOT_STARTED);
+    }
+
+    let end = match prepare(start, fds) {
+        Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),
+        Err(why) => End::words(ErrorReport {
+            chain: vec![why],
+            backtrace: None,
+        }),
+    };
+    finish(end)
+}
+
+/// Puts what the process was given where it belongs and closes everything else; close-on-exec means
+/// nothing to a fork.
+#[expect(unsafe_code, reason = "rearranges descriptors by number")]
+fn own_only(start: &Start, stdin: Option<OwnedFd>) -> Option<Fds> {
+    if start.keep_stdin
+        && let Some(stdin) = &stdin
+    {
+        sys::duplicate_to(stdin.as_fd(), 0, false).ok()?;
+    }
+    // What was received lies at the lowest numbers that were free, in this order and all above the
+    // control socket; so each goes to its place or down, and overwrites only what has been moved.
+    sys::duplicate_to(start.control.as_fd(), CONTROL_FD, true).ok()?;
+    let mut next = CONTROL_FD + 1;
+    let mut place = |fd: Option<&OwnedFd>| -> Option<Option<i32>> {
+        let Some(fd) = fd else { return Some(None) };
+        sys::duplicate_to(fd.as_fd(), next, true).ok()?;
+        next += 1;
+        Some(Some(next - 1))
+    };
+    let socket = place(start.socket.as_ref())?;
+    let blob = place(start.blob.as_ref().map(|(fd, _)| fd))?;
+    // SAFETY: the owners of what is closed are `start` and `stdin`, which are forgotten below and in
+    // `prepare`, and the zygote's own state, which nobody touches again in this process.
+    let closed = unsafe { sys::close_from(next) };
+    std::mem::forget(stdin);
+    closed.ok()?;
+    // SAFETY: made just now, owned by nobody else.
+    let socket = socket.map(|fd| unsafe { sys::own(fd) });
+    let len = start.blob.as_ref().map_or(0, |(_, len)| *len);
+    // SAFETY: as above.
+    let blob = blob.map(|fd| (unsafe { sys::own(fd) }, len));
+    Some(Fds { socket, blob })
+}
+
+struct Fds {
+    socket: Option<OwnedFd>,
+    blob: Option<(OwnedFd, u64)>,
+}
+
+fn prepare(start: Start, fds: Fds) -> Result<(Descriptor, Context), String> {
+    let Start {
+        function,
+        control: closed,
+        socket,
+        args,
+        blob,
+        ..
+    } = start;
+    std::mem::forget((closed, socket, blob));
+    let entry = Descriptor::find(function).map_err(|error| error.to_string())?;
+    let control = boot::control().ok_or("there is no control socket")?;
+    let args = match fds.blob {
+        None => args,
+        Some((fd, len)) => {
+            let blob = Blob::from_fd(fd, len).map_err(|error| error.to_string())?;
+            blob.read().map_err(|error| error.to_string())?
+        }
+    };
+    Ok((
+        entry,
+        Context {
+            control,
+            args,
+            fds: fds.socket.into_iter().collect(),
+        },
+    ))
+}
+
+impl Own {
+    fn now(control: &Socket) -> Option<Own> {
+        let Stat { st_dev, st_ino, .. } = rustix::fs::fstat(control).ok()?;
+        Some(Own {
+            os_pid: OsPid::own(),
+            socket: (st_dev, st_ino),
+        })
+    }
+}
+
+/// The control socket, if there is one to speak on.
+///
+/// A fork of a process is not the process and has nothing to say in its name. And a function that closed what it did not
+/// open may have a file of its own under that number by now, where a report would be garbage.
+pub(crate) fn own_control() -> Option<&'static Socket> {
+    let control = boot::control()?;
+    (OWN.get()? == &Own::now(control)?).then_some(control)
+}
+
+/// True in a fork that a process of ours made itself.
+fn is_fork() -> bool {
+    OWN.get().is_some_and(|own| own.os_pid != OsPid::own())
+}
+
+/// Hands the report over, and ends the process.
+pub(crate) fn finish(end: End) -> ! {
+    if is_fork() {
+        // What stdout's buffer holds may be the process's own, which will print it itself.
+        sys::end(end.status);
+    }
+    once();
+    let status = report(end);
+    flush();
+    sys::end(status)
+}
+
+/// Where several threads end the process at once, the first does, and the others wait for it.
+fn once() {
+    static FIRST: OnceLock<ThreadId> = OnceLock::new();
+    let me = std::thread::current().id();
+    if *FIRST.get_or_init(|| me) != me {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Says how the process ends, and gives the status that agrees with what was said.
+fn report(end: End) -> i32 {
+    let Some(control) = own_control() else {
+        // A value that nobody will hear of is not the end that was meant.
+        return if end.status == STATUS_VALUE {
+            STATUS_ERROR
+        } else {
+            end.status
+        };
+    };
+    let Err(error) = send(&end.packet, control) else {
+        return end.status;
+    };
+
+    // It is lost, and whoever waits is told that it is, and why.
+    let lost = format!(
+        "the exit value, {} bytes of `{}`, could not be handed over",
+        end.packet.payload().len(),
+        end.packet.type_name()
+    );
+    let end = End::words(ErrorReport {
+        chain: vec![lost, error],
+        backtrace: None,
+    });
+    let _ = send(&end.packet, control);
+    end.status
+}
+
+/// Sends a report whole: what is long goes in a memory file, so the process never waits for its reader.
+fn send(packet: &Packet, control: &Socket) -> Result<(), String> {
+    let most = Limits::default().message;
+    if packet.payload().len() as u64 > most {
+        return Err(format!("it is longer than {most} bytes"));
+    }
+    let sent = match packet.send_whole(control, &[], Deadline::Never) {
+        Err(SendError::Blob(_)) => {
+            // Perhaps there was no descriptor left. The process is ending: its input is not needed.
+            sys::close(0);
+            packet.send_whole(control, &[], Deadline::Never)
+        }
+        other => other,
+    };
+    sent.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    })
+}
+
+/// Writes out what std's buffer holds, where `_exit` would leave it.
+fn flush() {
+    // An error here has nobody left to hear of it.
+    let write = || drop(std::io::stdout().flush());
+    if sys::was_single_threaded() {
+        return write();
+    }
+    // Another thread may hold stdout's lock for ever, and the process must end. So one more asks for the
+    // lock, for a while; once it has it, writing may take as long as the reader of stdout does.
+    let (tell, told) = channel();
+    let asking = std::thread::Builder::new().spawn(move || {
+        let mut stdout = std::io::stdout().lock();
+        let _ = tell.send(());
+        let _ = stdout.flush();
+    });
+    match asking {
+        Ok(writer) => {
+            if told.recv_timeout(PRINTING).is_ok() {
+                let _ = writer.join();
+            }
+        }
+        Err(_) => write(),
+    }
+}
+
+/// Ends the calling process with a value: no destructors run, and nothing catches it.
+///
+/// In a fork that the process made itself it is `_exit`, and nobody is told.
+///
+/// # Panics
+///
+/// If this process was not started as one, because then nobody would be told.
+pub fn exit<T: Term>(value: T) -> ! {
+    require_process("exit");
+    finish(End::value(&value))
+}
+
+/// Ends the calling process with an error that is a value: no destructors run, and nothing catches it.
+///
+/// In a fork that the process made itself it is `_exit`, and nobody is told.
+///
+/// # Panics
+///
+/// If this process was not started as one, because then nobody would be told.
+pub fn fail<T: Term>(value: T) -> ! {
+    require_process("fail");
+    finish(End::failure(&value))
+}
+
+fn require_process(what: &str) {
+    assert!(
+        OWN.get().is_some(),
+        "`{what}` ends a process that was spawned, and this one was not: use std::process::exit"
+    );
+}

@@ -1,0 +1,380 @@
+//! The zygote: a small process with one thread and one socket, which forks on request.
+//!
+//! A fork costs what the forker weighs, and copies locks that its other threads hold; so the one that
+//! forks is kept tiny, has no other threads, and holds no descriptor of the processes that it made. They are made with
+//! `CLONE_PARENT`: their parent, who is told by the kernel how they end, is the zygote's parent. The zygote itself is
+//! expendable; whoever made it makes another.
+//!
+//! ```text
+//! parent                            zygote                               process
+//! REQUEST { serial, function, … }
+//!   + its end of the control pair ─▶ clone ─────────────────────────────▶ arms, closes what is not its own
+//!                                    (or FORK_FAILED on that socket)       HELLO on its control socket
+//! ◀──────────────────────────────────────────────────────────────────────  runs the function
+//! WHICH { serial } ────────────────▶ the OS pid it forked for it, asked only when the control socket closed
+//! ◀─────────────────────────────────  without a HELLO
+//! ```
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use occ_sck::{
+    Assembler, Blob, Bytes, Deadline, Envelope, Limits, MAX_DATAGRAM, Packet, Received, SendError,
+    Socket,
+};
+use occ_yeshup::Parent;
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use crate::boot::{self, BootError, Booted};
+use crate::descriptor::{Context, Descriptor};
+use crate::os_pid::OsPid;
+use crate::outcome::{End, ErrorReport, kind};
+use crate::process;
+use crate::sys::{self, ForkState};
+
+/// Arguments longer than this travel in a memory file.
+const INLINE: usize = 48 * 1024;
+
+/// How many of its children a zygote can still name.
+const REMEMBERED: usize = 4096;
+
+/// How a process is to be started.
+#[derive(Debug)]
+pub struct Request {
+    /// The number that the caller knows it by, until there is an OS pid.
+    pub serial: u64,
+    /// Where the function's descriptor is: [`Descriptor::offset`].
+    pub function: u64,
+    /// Its arguments, encoded.
+    pub args: Args,
+    /// Keep the standard input of whoever booted the zygote; else it is /dev/null.
+    pub keep_stdin: bool,
+}
+
+/// Encoded arguments on their way to a process.
+#[derive(Debug)]
+pub enum Args {
+    /// In the request itself.
+    Inline(Vec<u8>),
+    /// In a memory file, which nobody on the way reads.
+    Blob(Blob),
+}
+
+impl Args {
+    /// Chooses by length.
+    ///
+    /// # Errors
+    ///
+    /// No room for a memory file.
+    pub fn new(bytes: Vec<u8>) -> Result<Args, occ_sck::BlobError> {
+        if bytes.len() <= INLINE {
+            Ok(Args::Inline(bytes))
+        } else {
+            Blob::new(&bytes).map(Args::Blob)
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    serial: u64,
+    function: u64,
+    keep_stdin: bool,
+    /// A second socket comes along for the function itself.
+    has_socket: bool,
+    /// The length of the memory file that holds the arguments.
+    blob: Option<u64>,
+    args: Bytes,
+}
+
+/// What the zygote needs to know of the process that it works for.
+#[derive(Serialize, Deserialize)]
+struct Settings {
+    parent: OsPid,
+    /// The soft limit on open files that processes shall have, where the parent has raised its own.
+    nofile: Option<u64>,
+}
+
+const ENTRY: &Descriptor = &Descriptor::new(|| "zygote", main);
+
+/// A zygote, from its parent's side.
+#[derive(Debug)]
+pub struct Zygote {
+    process: Booted,
+}
+
+impl Zygote {
+    /// Starts one.
+    ///
+    /// It and all the processes that it makes are children of the calling *thread*, and are killed when
+    /// that ends: call this from one that outlives them.
+    ///
+    /// `nofile` is the soft limit on open files that the processes get, if not the caller's.
+    ///
+    /// # Errors
+    ///
+    /// The image cannot be started again.
+    pub fn start(nofile: Option<u64>) -> Result<Zygote, BootError> {
+        let settings = Settings {
+            parent: OsPid::own(),
+            nofile,
+        };
+        let mut args = Vec::new();
+        occ_sck::encode_into(&settings, &mut args).map_err(|error| BootError::Io {
+            op: "encode",
+            source: io::Error::other(error),
+        })?;
+        boot::launch(ENTRY, args, &[]).map(|process| Zygote { process })
+    }
+
+    /// The zygote's own OS pid.
+    pub fn os_pid(&self) -> OsPid {
+        self.process.os_pid
+    }
+
+    /// The socket to it. Its end means that the zygote is no more.
+    pub fn socket(&self) -> &Socket {
+        &self.process.socket
+    }
+
+    /// Asks for a process with `control` as its control socket, and another `socket` for its function.
+    ///
+    /// That it was asked says nothing yet. The other end of `control` does: a HELLO from the process, a
+    /// FORK_FAILED, or nothing and the end, when the zygote died before it forked.
+    ///
+    /// # Errors
+    ///
+    /// The request was not sent: [`SendError::Closed`] when there is no zygote any more.
+    pub fn request(
+        &self,
+        request: &Request,
+        control: BorrowedFd<'_>,
+        socket: Option<BorrowedFd<'_>>,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let (args, blob) = match &request.args {
+            Args::Inline(bytes) => (bytes.as_slice(), None),
+            Args::Blob(blob) => (&[][..], Some(blob)),
+        };
+        let wire = Wire {
+            serial: request.serial,
+            function: request.function,
+            keep_stdin: request.keep_stdin,
+            has_socket: socket.is_some(),
+            blob: blob.map(Blob::len),
+            args: args.to_vec().into(),
+        };
+        let packet = Packet::of(kind::REQUEST, &wire).map_err(|error| SendError::Io {
+            op: "encode",
+            source: io::Error::other(error),
+        })?;
+        let mut fds = vec![control];
+        fds.extend(socket);
+        fds.extend(blob.map(Blob::as_fd));
+        packet.send_part(0, &self.process.socket, &fds, deadline)
+    }
+
+    /// Asks which process was forked for `serial`; the answer comes on [`Zygote::socket`], and
+    /// [`Zygote::answer`] reads it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Zygote::request`].
+    pub fn ask_which(&self, serial: u64, deadline: Deadline) -> Result<(), SendError> {
+        let packet = Packet::of(kind::WHICH, &serial).map_err(|error| SendError::Io {
+            op: "encode",
+            source: io::Error::other(error),
+        })?;
+        packet.send_part(0, &self.process.socket, &[], deadline)
+    }
+
+    /// Reads an answer: the serial that was asked about, and the process, if one was forked for it.
+    pub fn answer(envelope: &Envelope) -> Option<(u64, Option<OsPid>)> {
+        (envelope.kind == kind::WHICH).then(|| envelope.decode().ok())?
+    }
+
+    /// Why it could not begin, if it said so. Nothing else may read [`Zygote::socket`] meanwhile.
+    pub(crate) fn refusal(&self) -> Option<BootError> {
+        self.process.refusal()
+    }
+
+    /// Kills the zygote and reaps it. The processes that it made live on.
+    pub fn end(self) {
+        self.process.end();
+    }
+}
+
+/// What a zygote does, from its first line to its end.
+fn main(context: Context) -> End {
+    let control = context.control;
+    match Forker::new(context) {
+        Ok(forker) => forker.serve(),
+        Err(why) => {
+            boot::refuse(control, &why);
+            End::words(ErrorReport {
+                chain: vec![why],
+                backtrace: None,
+            })
+        }
+    }
+}
+
+struct Forker {
+    requests: &'static Socket,
+    parent: Parent,
+    /// The standard input that the image was booted with.
+    stdin: Option<OwnedFd>,
+    fork: ForkState,
+    /// Who was forked for what, the newest last.
+    forked: VecDeque<(u64, u32)>,
+    buffer: Vec<u8>,
+}
+
+impl Forker {
+    fn new(context: Context) -> Result<Forker, String> {
+        let settings: Settings = occ_sck::decode(&context.args).map_err(|e| e.to_string())?;
+        let parent = Parent::from_os_pid(settings.parent.get())
+            .ok_or_else(|| format!("{} is no process", settings.parent))?;
+        occ_yeshup::arm(parent).map_err(|e| e.to_string())?;
+        // A fork copies a lock that another thread holds, and nobody ever opens the copy.
+        if !sys::is_single_threaded() {
+            return Err("an initialiser that runs before main has started a thread".to_owned());
+        }
+
+        // Everything that a process needs and that a fork passes on is done here, once; and what
+        // initialisers have left in stdout's buffer is written now, or every process would.
+        let _ = io::stdout().flush();
+        let stdin = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 10).ok();
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let null = rustix::fs::open("/dev/null", flags, Mode::empty())
+            .map_err(|e| format!("/dev/null cannot be opened: {e}"))?;
+        sys::duplicate_to(null.as_fd(), 0, false).map_err(|e| e.to_string())?;
+        drop(null);
+        if let Some(soft) = settings.nofile {
+            let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            limit.current = Some(soft);
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+                .map_err(|e| e.to_string())?;
+        }
+        let fork = ForkState::of_this_thread()
+            .map_err(|e| format!("the kernel does not say where the thread id is kept: {e}"))?;
+        crate::panic::install_hook();
+        sys::set_up_signals();
+        sys::unblock_signals();
+        crate::image::Image::own();
+        sys::was_single_threaded();
+        Ok(Forker {
+            requests: context.control,
+            parent,
+            stdin,
+            fork,
+            forked: VecDeque::with_capacity(REMEMBERED),
+            buffer: vec![0; MAX_DATAGRAM],
+        })
+    }
+
+    fn serve(mut self) -> End {
+        loop {
+            let mut fds = Vec::new();
+            let received = self
+                .requests
+                .receive(&mut self.buffer, &mut fds, Deadline::Never);
+            match received {
+                Ok(Received::Datagram { len, .. }) => {
+                    let envelope = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
+                    match envelope {
+                        Ok(Some(envelope)) if envelope.kind == kind::REQUEST => self.fork(envelope),
+                        Ok(Some(envelope)) if envelope.kind == kind::WHICH => self.which(&envelope),
+                        // Descriptors that came with anything else are closed, and their other ends tell.
+                        _ => {}
+                    }
+                }
+                Ok(Received::Closed) => return End::value(&()),
+                // Descriptors were lost: whoever holds their other ends sees the end of them.
+                Ok(Received::Nothing) | Err(occ_sck::ReceiveError::Frame(_)) => {}
+                Err(error) => {
+                    let chain = vec![error.to_string()];
+                    return End::words(ErrorReport {
+                        chain,
+                        backtrace: None,
+                    });
+                }
+            }
+        }
+    }
+
+    fn which(&self, envelope: &Envelope) {
+        let Ok(serial) = envelope.decode::<u64>() else {
+            return;
+        };
+        let found = self.forked.iter().rev().find(|(of, _)| *of == serial);
+        let answer = (serial, found.map(|(_, pid)| OsPid::new(*pid)));
+        if let Ok(packet) = Packet::of(kind::WHICH, &answer) {
+            let _ = packet.send_part(0, self.requests, &[], Deadline::Never);
+        }
+    }
+
+    #[expect(unsafe_code, reason = "forks")]
+    fn fork(&mut self, envelope: Envelope) {
+        let Some(start) = Start::read(envelope) else {
+            return;
+        };
+        // SAFETY: a zygote has one thread, and `fork` was made by it.
+        match unsafe { sys::fork_sibling(&self.fork) } {
+            Ok(None) => process::run(start, self.parent, self.stdin.take()),
+            Ok(Some(pid)) => {
+                if self.forked.len() == REMEMBERED {
+                    self.forked.pop_front();
+                }
+                self.forked.push_back((start.serial, pid));
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                if let Ok(packet) = Packet::of(kind::FORK_FAILED, &errno) {
+                    let control = Socket::from(start.control);
+                    let _ = packet.send_part(0, &control, &[], Deadline::Now);
+                }
+            }
+        }
+    }
+}
+
+/// A request as the zygote hands it to the new process.
+pub(crate) struct Start {
+    pub(crate) serial: u64,
+    pub(crate) function: u64,
+    pub(crate) keep_stdin: bool,
+    pub(crate) control: OwnedFd,
+    pub(crate) socket: Option<OwnedFd>,
+    pub(crate) args: Vec<u8>,
+    pub(crate) blob: Option<(OwnedFd, u64)>,
+}
+
+impl Start {
+    /// `None` for a request that is not one; its sockets are closed, and their other ends tell.
+    fn read(envelope: Envelope) -> Option<Start> {
+        let wire: Wire = envelope.decode().ok()?;
+        let mut fds = envelope.fds.into_iter();
+        let control = fds.next()?;
+        let socket = if wire.has_socket {
+            Some(fds.next()?)
+        } else {
+            None
+        };
+        let blob = match wire.blob {
+            Some(len) => Some((fds.next()?, len)),
+            None => None,
+        };
+        Some(Start {
+            serial: wire.serial,
+            function: wire.function,
+            keep_stdin: wire.keep_stdin,
+            control,
+            socket,
+            args: wire.args.0,
+            blob,
+        })
+    }
+}
