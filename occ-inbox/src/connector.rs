@@ -1,0 +1,93 @@
+//! Where connections come from.
+
+use std::os::fd::BorrowedFd;
+
+use occ_sck::{Deadline, Socket};
+use serde::{Deserialize, Serialize};
+
+use crate::message::Message;
+use crate::pid::Pid;
+
+/// Makes connections with other processes and brings news of them.
+///
+/// Two processes have one connection between them. It is made when either first asks, and both are told.
+pub trait Connector {
+    /// Readable when [`Connector::next`] has something to say. It is the same for as long as the connector
+    /// lives.
+    fn as_fd(&self) -> BorrowedFd<'_>;
+
+    /// Asks for a connection with `peer`. The answer comes as an [`Event`] about it: that there is a
+    /// connection, that there will be none, or that the peer has died.
+    ///
+    /// # Errors
+    ///
+    /// There is nobody left to ask.
+    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost>;
+
+    /// The next piece of news; `None` when there was none before the deadline.
+    ///
+    /// # Errors
+    ///
+    /// There is nobody left who could bring any.
+    fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost>;
+}
+
+/// How a process stands with another that it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// They have had no connection that this one knows of.
+    New,
+    /// They had one, and it has ended. A new one is not wanted, only whether the peer is
+    /// [gone](Refusal::NoProcess) or just [does not listen](Refusal::NoInbox).
+    Broken,
+    /// One was made, and one of the two had no room for it. Another is wanted, for both of them.
+    Missed,
+}
+
+/// The connector has lost whoever it works with; nothing more comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost;
+
+/// What a [`Connector`] tells.
+#[derive(Debug)]
+pub enum Event {
+    /// There is a connection with `peer` now, on whoever's wish. One that there was before is over: what
+    /// came on it is received first.
+    Connected {
+        /// Who is at the other end: the word of the connector, not of the peer.
+        peer: Pid,
+        /// This end of it.
+        socket: Socket,
+    },
+    /// There will be no connection with `peer`.
+    Refused {
+        /// Who was asked for.
+        peer: Pid,
+        /// Why not.
+        why: Refusal,
+    },
+    /// `peer` has died. What it sent before is received first; what comes on its connection later is
+    /// from a fork of it, and discarded.
+    Gone {
+        /// Who died.
+        peer: Pid,
+    },
+    /// A message from the system itself. If it is [about an end](Message::about_end), it is queued after
+    /// the last one that the dead process sent.
+    Message(Message),
+    /// Something came with a file descriptor that this process had no room for, and is lost.
+    NoDescriptor,
+    /// Something that concerns the connector alone.
+    Own,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// There is no such process: it has ended, or never was.
+    NoProcess,
+    /// The process lives, and does not listen.
+    NoInbox,
+    /// There are no file descriptors left for a connection.
+    TooManyPeers,
+}

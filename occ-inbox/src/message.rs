@@ -1,0 +1,166 @@
+//! A message in the queue, and what can be received.
+
+use std::any::Any;
+
+use occ_sck::{DecodeError, Envelope, type_name_of};
+use serde::de::DeserializeOwned;
+
+use crate::pid::Pid;
+use crate::sent::Sent;
+
+/// A message as it stands in the inbox.
+#[derive(Debug)]
+pub struct Message {
+    /// Who sent it, as whoever made the connection says; for a message from the system, the process that
+    /// it is about.
+    pub from: Pid,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// From another process, encoded.
+    Sent(Sent),
+    /// The same, in a memory file that could not be read when it came. To decode it is to try again, and to
+    /// be told why not.
+    Unread(Box<Envelope>),
+    /// From the system. Its type is not `Serialize`, so that nobody can send one.
+    System {
+        value: Box<dyn Any + Send>,
+        type_name: &'static str,
+        about_end: bool,
+    },
+}
+
+impl Message {
+    /// A message that arrived from `from`. File descriptors that came with it are closed: there is nobody to
+    /// hand them to.
+    pub fn sent(from: Pid, envelope: Envelope) -> Message {
+        let content = match Sent::from_envelope(envelope) {
+            Ok(sent) => Content::Sent(sent),
+            Err(envelope) => Content::Unread(envelope),
+        };
+        Message { from, content }
+    }
+
+    /// A message that arrived from `from` in one datagram.
+    pub(crate) fn whole(from: Pid, sent: Sent) -> Message {
+        Message {
+            from,
+            content: Content::Sent(sent),
+        }
+    }
+
+    /// A message from the system that tells the end of `about`: whatever that one sent comes before it.
+    pub fn about_end<T: Send + 'static>(about: Pid, value: T) -> Message {
+        let content = Content::System {
+            value: Box::new(value),
+            type_name: type_name_of::<T>(),
+            about_end: true,
+        };
+        Message {
+            from: about,
+            content,
+        }
+    }
+
+    /// The process whose end it tells.
+    pub(crate) fn tells_end_of(&self) -> Option<Pid> {
+        let about_end = matches!(
+            self.content,
+            Content::System {
+                about_end: true,
+                ..
+            }
+        );
+        about_end.then_some(self.from)
+    }
+
+    /// The name of its type, for people.
+    pub fn type_name(&self) -> &str {
+        match &self.content {
+            Content::Sent(sent) => sent.type_name(),
+            Content::Unread(envelope) => envelope.type_name(),
+            Content::System { type_name, .. } => type_name,
+        }
+    }
+
+    /// True when it is a `T`.
+    #[inline]
+    pub fn is<T: 'static>(&self) -> bool {
+        match &self.content {
+            Content::Sent(sent) => sent.is::<T>(),
+            Content::Unread(envelope) => envelope.is::<T>(),
+            Content::System { value, .. } => value.is::<T>(),
+        }
+    }
+
+    /// The value in it.
+    ///
+    /// # Errors
+    ///
+    /// It is of another type, or cannot be decoded.
+    pub fn decode<T: Receive>(&self) -> Result<T, DecodeError> {
+        T::from_message(self)
+    }
+
+    /// The value in a message from the system.
+    pub fn system<T: 'static>(&self) -> Option<&T> {
+        match &self.content {
+            Content::System { value, .. } => value.downcast_ref(),
+            Content::Sent(_) | Content::Unread(_) => None,
+        }
+    }
+
+    /// The value in a message from the system, copied out: for the [`Receive`] of its type.
+    ///
+    /// # Errors
+    ///
+    /// The message is of another type, or from another process.
+    pub fn decode_system<T: Clone + 'static>(&self) -> Result<T, DecodeError> {
+        self.system::<T>()
+            .cloned()
+            .ok_or_else(|| self.wrong_type::<T>())
+    }
+
+    /// What is left of it once its value has been decoded.
+    pub(crate) fn into_sent(self) -> Option<Sent> {
+        match self.content {
+            Content::Sent(sent) => Some(sent),
+            Content::Unread(_) | Content::System { .. } => None,
+        }
+    }
+
+    fn wrong_type<T>(&self) -> DecodeError {
+        DecodeError::WrongType {
+            expected: type_name_of::<T>(),
+            found: self.type_name().to_owned(),
+        }
+    }
+}
+
+/// What can be received: every value that can be decoded, and the messages of the system.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be received",
+    label = "not a value that a message can be decoded to",
+    note = "it must be `DeserializeOwned + 'static`: derive `serde::Deserialize`, and own the data (`String` for `&str`)"
+)]
+pub trait Receive: Sized + 'static {
+    /// The value in `message`.
+    ///
+    /// # Errors
+    ///
+    /// It is of another type, or cannot be decoded.
+    fn from_message(message: &Message) -> Result<Self, DecodeError>;
+}
+
+impl<T: DeserializeOwned + 'static> Receive for T {
+    #[inline]
+    fn from_message(message: &Message) -> Result<T, DecodeError> {
+        match &message.content {
+            Content::Sent(sent) if sent.is::<T>() => sent.decode(),
+            Content::Unread(envelope) => envelope.decode(),
+            Content::Sent(_) | Content::System { .. } => Err(message.wrong_type::<T>()),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What the connector tells, and what follows from it: connections begin and end.
+//!
+//! Whatever the reason for which a connection ends here, what had arrived on it is received first, to the last
+//! message, and nothing is taken in after that.
+
+use occ_sck::{Deadline, Socket};
+use rustix::event::epoll;
+
+use crate::connector::{Connector, Event, Lost, Refusal, Standing};
+use crate::inbox::Inbox;
+use crate::peer::Peer;
+use crate::pid::Pid;
+use crate::pump::Look;
+use crate::queue::Loss;
+
+/// What is heard in one go: more than the kernel holds on one socket, and no end of it for a connector that
+/// never stops.
+const NEWS: usize = 4096;
+
+impl<C: Connector> Inbox<C> {
+    /// Waits until the connector has had something to say, and does what follows from it. False when the deadline
+    /// came first.
+    ///
+    /// # Errors
+    ///
+    /// The connector has nobody left to work with.
+    pub fn attend(&mut self, deadline: Deadline) -> Result<bool, Lost> {
+        let attended = self.attend_one(deadline);
+        self.keep_reserve();
+        attended
+    }
+
+    /// Does everything that the connector has said until now. One that is lost has said so, and epoll will not
+    /// tell of it again.
+    pub(crate) fn hear(&mut self) {
+        for _ in 0..NEWS {
+            if self.attend_one(Deadline::Now) != Ok(true) {
+                break;
+            }
+        }
+        self.keep_reserve();
+    }
+
+    fn attend_one(&mut self, deadline: Deadline) -> Result<bool, Lost> {
+        self.reserve = None;
+        match self.connector.next(deadline) {
+            Ok(Some(event)) => {
+                self.follow(event);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(Lost) => {
+                self.lose_connector();
+                Err(Lost)
+            }
+        }
+    }
+
+    fn follow(&mut self, event: Event) {
+        match event {
+            Event::Connected { peer, socket } => self.begin(peer, socket),
+            Event::Refused { peer, why } => {
+                match why {
+                    Refusal::NoProcess => self.end(peer),
+                    Refusal::TooManyPeers => {
+                        self.standing.insert(peer, Standing::Missed);
+                    }
+                    Refusal::NoInbox => {}
+                }
+                self.refused = Some((peer, why));
+            }
+            Event::Gone { peer } => self.end(peer),
+            Event::Message(message) => {
+                if let Some(ended) = message.tells_end_of() {
+                    self.end(ended);
+                }
+                self.queue.push(message);
+            }
+            Event::NoDescriptor => {
+                self.queue.push_loss(Loss::Message { from: None });
+                // Most likely it was the answer to what we asked; if not, that comes later and is welcome.
+                if let Some(asked) = self.asked {
+                    self.miss(asked);
+                }
+            }
+            Event::Own => {}
+        }
+    }
+
+    /// Has a descriptor in reserve again; false when there is none to be had.
+    fn keep_reserve(&mut self) -> bool {
+        if self.reserve.is_none() {
+            self.reserve = self.epoll.try_clone().ok();
+        }
+        self.reserve.is_some()
+    }
+
+    fn begin(&mut self, pid: Pid, socket: Socket) {
+        // The peer may have had no room for the one before, and we for the one before that.
+        if let Some(number) = self.peers.number(pid) {
+            self.close(number);
+        }
+        self.standing.remove(&pid);
+        self.refused.take_if(|(refused, _)| *refused == pid);
+
+        let peer = Peer::new(pid, socket);
+        if !self.keep_reserve() {
+            return self.turn_away(peer);
+        }
+        let number = self.peers.insert(peer);
+        let Some(peer) = self.peers.get_mut(number) else {
+            return;
+        };
+        let data = epoll::EventData::new_u64(number);
+        let watched = epoll::add(&self.epoll, &peer.socket, data, epoll::EventFlags::IN);
+        if watched.is_err()
+            && let Some(peer) = self.peers.remove(number)
+        {
+            self.turn_away(peer);
+        }
+    }
+
+    /// Ends a connection that there is no room for.
+    fn turn_away(&mut self, mut peer: Peer) {
+        // In this order: a peer that can no longer send finds the reason for it.
+        peer.say_no_room();
+        peer.shut();
+        self.drain(&mut peer);
+        self.miss(peer.pid);
+    }
+
+    fn miss(&mut self, pid: Pid) {
+        self.standing.insert(pid, Standing::Missed);
+        self.refused = Some((pid, Refusal::TooManyPeers));
+    }
+
+    /// A process has died.
+    fn end(&mut self, pid: Pid) {
+        if let Some(number) = self.peers.number(pid) {
+            self.close(number);
+        }
+        self.standing.remove(&pid);
+        // It may have died before the connection with it was made that we wait for.
+        if self.asked == Some(pid) {
+            self.refused = Some((pid, Refusal::NoProcess));
+        }
+    }
+
+    /// Closes a connection, and takes in what it holds. Says how one stands with a peer that had ended it itself.
+    pub(crate) fn close(&mut self, number: u64) -> Option<Standing> {
+        let mut peer = self.forget(number)?;
+        self.drain(&mut peer)
+    }
+
+    /// A connection has ended of itself. The process may be about to die, or may have closed its inbox.
+    pub(crate) fn lose(&mut self, number: u64, standing: Standing) {
+        if let Some(peer) = self.forget(number) {
+            self.standing.insert(peer.pid, standing);
+        }
+    }
+
+    /// Takes a connection out of everywhere, and lets nothing more in.
+    fn forget(&mut self, number: u64) -> Option<Peer> {
+        let peer = self.peers.remove(number)?;
+        // A duplicate of the socket may be open in a fork of this process, and then closing it would leave it
+        // with epoll (epoll(7), "Questions and answers", 6).
+        let _ = epoll::delete(&self.epoll, &peer.socket);
+        peer.shut();
+        Some(peer)
+    }
+
+    /// Takes in what a connection holds that nothing more can come on.
+    fn drain(&mut self, peer: &mut Peer) -> Option<Standing> {
+        loop {
+            let arrival = peer.receive(&mut self.intake);
+            match self.accept(peer.pid, arrival) {
+                Look::More => {}
+                Look::Nothing => return None,
+                Look::Ended(standing) => return Some(standing),
+            }
+        }
+    }
+
+    fn lose_connector(&mut self) {
+        if !self.down {
+            self.down = true;
+            let _ = epoll::delete(&self.epoll, self.connector.as_fd());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! One connection, and all of them by number and by name.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::os::fd::OwnedFd;
+
+use occ_sck::{
+    Assembler, Deadline, FrameError, Header, Limits, Packet, ReceiveError, Received, Socket, kind,
+};
+use rustix::net::Shutdown;
+use thiserror::Error;
+
+use crate::error::Cause;
+use crate::message::Message;
+use crate::pid::Pid;
+use crate::sent::Intake;
+
+/// The kind of the frame that says: there is no room for this connection here.
+///
+/// It is the last that comes on one. Whoever reads it may ask for another connection, and knows that what it has sent
+/// on this one was received.
+const NO_ROOM: u8 = kind::USER + 1;
+
+/// A connection with another process.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) pid: Pid,
+    pub(crate) socket: Socket,
+    assembler: Assembler,
+    /// Messages sent on it, to number their parts.
+    sent: u32,
+}
+
+/// What a look at a connection found.
+pub(crate) enum Arrival {
+    Message(Message),
+    /// A part of one.
+    Part,
+    /// The next message is lost, for want of a descriptor.
+    Lost,
+    Nothing,
+    Ended(Ending),
+}
+
+/// How a connection ends.
+pub(crate) enum Ending {
+    /// The peer has closed it, or died.
+    Closed,
+    /// The peer has no room for it.
+    NoRoom,
+    /// It carries what no inbox sends.
+    Broken(Cause),
+}
+
+#[derive(Debug, Error)]
+#[error("a frame of kind {kind} does not go from process to process")]
+struct Stray {
+    kind: u8,
+}
+
+impl Peer {
+    pub(crate) fn new(pid: Pid, socket: Socket) -> Peer {
+        let assembler = Assembler::new(Limits::default());
+        Peer {
+            pid,
+            socket,
+            assembler,
+            sent: 0,
+        }
+    }
+
+    /// A number for the next message.
+    pub(crate) fn number_message(&mut self) -> u32 {
+        self.sent = self.sent.wrapping_add(1);
+        self.sent
+    }
+
+    /// Receives one datagram, without waiting.
+    pub(crate) fn receive(&mut self, intake: &mut Intake) -> Arrival {
+        let mut fds: Vec<OwnedFd> = Vec::new();
+        let len = match self.socket.receive(intake.room(), &mut fds, Deadline::Now) {
+            Ok(Received::Datagram { len, .. }) => len,
+            Ok(Received::Nothing) => return Arrival::Nothing,
+            Ok(Received::Closed) => return Arrival::Ended(Ending::Closed),
+            Err(ReceiveError::Frame(FrameError::FdsLost)) => {
+                // Nobody knows how long it was.
+                intake.count(1);
+                return Arrival::Lost;
+            }
+            Err(error) => return Arrival::Ended(Ending::Broken(error.into())),
+        };
+        intake.count(len);
+        let datagram = intake.datagram(len);
+        if !self.assembler.is_partial()
+            && let Ok((header, _, _)) = Header::parse(datagram)
+            && (header.kind, header.parts, header.flags) == (kind::USER, 1, 0)
+        {
+            return Arrival::Message(Message::whole(self.pid, intake.take(&header, len)));
+        }
+        match self.assembler.push(datagram, fds) {
+            Ok(None) => Arrival::Part,
+            Ok(Some(envelope)) => match envelope.kind {
+                kind::USER => Arrival::Message(Message::sent(self.pid, envelope)),
+                NO_ROOM => Arrival::Ended(Ending::NoRoom),
+                // Control comes from the coordinator alone, on its own socket.
+                kind => Arrival::Ended(Ending::Broken(Stray { kind }.into())),
+            },
+            Err(error) => Arrival::Ended(Ending::Broken(error.into())),
+        }
+    }
+
+    /// Tells the peer that it is not to send any more on this connection.
+    pub(crate) fn say_no_room(&self) {
+        // There is room on a new connection; and a peer that has gone need not be told.
+        if let Ok(packet) = Packet::of(NO_ROOM, &()) {
+            let _ = packet.send_part(0, &self.socket, &[], Deadline::Now);
+        }
+    }
+
+    /// Lets nothing more in than what is there already: whoever sends now is told that the connection has ended. Without
+    /// this, what is there could be looked at to the end and there would be more, from a fork of the peer that
+    /// goes on sending.
+    pub(crate) fn shut(&self) {
+        // ENOTCONN, when the peer went first, is what was wanted.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
+    }
+}
+
+/// The connections of a process.
+///
+/// The number under which epoll knows one is its place and how often that place was used, so that news that was
+/// fetched before a connection ended is not taken for news of the next.
+#[derive(Debug, Default)]
+pub(crate) struct Peers {
+    places: Vec<Place>,
+    free: Vec<u32>,
+    numbers: HashMap<Pid, u64, BuildHasherDefault<PidHasher>>,
+    begun: u64,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    used: u32,
+    peer: Option<Peer>,
+}
+
+impl Peers {
+    /// Takes a connection, in the place of none with the same process.
+    pub(crate) fn insert(&mut self, peer: Peer) -> u64 {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place::default());
+            // Each has a descriptor, and those are numbers of 31 bits.
+            (self.places.len() - 1) as u32
+        });
+        let place = &mut self.places[index as usize];
+        let number = u64::from(place.used) << 32 | u64::from(index);
+        self.numbers.insert(peer.pid, number);
+        place.peer = Some(peer);
+        self.begun += 1;
+        number
+    }
+
+    /// How many connections there have ever been.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    #[inline]
+    pub(crate) fn number(&self, pid: Pid) -> Option<u64> {
+        self.numbers.get(&pid).copied()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Peer> {
+        let place = self.places.get_mut(number as u32 as usize)?;
+        place
+            .peer
+            .as_mut()
+            .filter(|_| place.used == (number >> 32) as u32)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Peer> {
+        self.get_mut(number)?;
+        let index = number as u32;
+        let place = &mut self.places[index as usize];
+        let peer = place.peer.take()?;
+        place.used = place.used.wrapping_add(1);
+        self.free.push(index);
+        self.numbers.remove(&peer.pid);
+        Some(peer)
+    }
+}
+
+/// Hashes pids. They are counted up by whoever makes the connections, so there is nobody to guard against.
+#[derive(Default)]
+pub(crate) struct PidHasher(u64);
+
+impl Hasher for PidHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    #[inline]
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(u64::from(word));
+    }
+
+    #[inline]
+    fn write_u64(&mut self, word: u64) {
+        // The high bits of a product depend on all bits of its factors; they are brought down for the next.
+        let mixed = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

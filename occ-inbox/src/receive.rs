@@ -1,0 +1,213 @@
+//! Receiving: which message is taken, and what becomes of it. What is not taken stays, in order.
+
+use std::time::Duration;
+
+use occ_sck::{Deadline, DecodeError};
+
+use crate::connector::Connector;
+use crate::error::ReceiveError;
+use crate::inbox::Inbox;
+use crate::message::{Message, Receive};
+use crate::queue::{Found, Held};
+
+impl<C: Connector> Inbox<C> {
+    /// Receives the oldest `T`; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// A `T` that cannot be decoded is consumed, and the next can be received. [`ReceiveError::SystemDown`] when
+    /// none is there and none will come.
+    pub fn receive<T: Receive>(&mut self) -> Result<T, ReceiveError> {
+        self.one(Deadline::Never)
+            .and_then(|found| found.ok_or(ReceiveError::SystemDown))
+    }
+
+    /// Receives the oldest `T`, if there is one within `limit`; zero takes what is here already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    pub fn receive_timeout<T: Receive>(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<T>, ReceiveError> {
+        self.one(Deadline::after(limit))
+    }
+
+    fn one<T: Receive>(&mut self, deadline: Deadline) -> Result<Option<T>, ReceiveError> {
+        let found = self.wait_for(deadline, |held| held.message.is::<T>().then_some(()))?;
+        found.map(|(held, ())| self.value_of(held)).transpose()
+    }
+
+    /// Receives the oldest `T` that `accept` says yes to; waits for one. A panic in `accept` loses
+    /// nothing, and each message is offered once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    pub fn receive_where<T: Receive>(
+        &mut self,
+        accept: impl FnMut(&T) -> bool,
+    ) -> Result<T, ReceiveError> {
+        self.one_where(Deadline::Never, accept)
+            .and_then(|found| found.ok_or(ReceiveError::SystemDown))
+    }
+
+    /// As [`Inbox::receive_where`], within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    pub fn receive_where_timeout<T: Receive>(
+        &mut self,
+        limit: Duration,
+        accept: impl FnMut(&T) -> bool,
+    ) -> Result<Option<T>, ReceiveError> {
+        self.one_where(Deadline::after(limit), accept)
+    }
+
+    fn one_where<T: Receive>(
+        &mut self,
+        deadline: Deadline,
+        mut accept: impl FnMut(&T) -> bool,
+    ) -> Result<Option<T>, ReceiveError> {
+        let found = self.wait_for(deadline, |held| {
+            if !held.message.is::<T>() {
+                return None;
+            }
+            match held.value::<T>() {
+                Ok(value) => accept(value).then_some(Ok(())),
+                Err(error) => Some(Err(error)),
+            }
+        })?;
+        match found {
+            None => Ok(None),
+            Some((held, Ok(()))) => self.value_of(held).map(Some),
+            Some((held, Err(error))) => Err(undecodable(&held.message, error)),
+        }
+    }
+
+    /// Receives the oldest message of any type; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`]; decoding is up to the caller.
+    pub fn receive_any(&mut self) -> Result<Message, ReceiveError> {
+        self.any(Deadline::Never)
+            .and_then(|found| found.ok_or(ReceiveError::SystemDown))
+    }
+
+    /// As [`Inbox::receive_any`], within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    pub fn receive_any_timeout(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<Message>, ReceiveError> {
+        self.any(Deadline::after(limit))
+    }
+
+    fn any(&mut self, deadline: Deadline) -> Result<Option<Message>, ReceiveError> {
+        let found = self.wait_for(deadline, |_| Some(()))?;
+        Ok(found.map(|(held, ())| held.message))
+    }
+
+    /// Receives the oldest message that `pick` makes something of; waits for one. A panic in `pick`
+    /// loses nothing, and each message is offered once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    pub fn receive_map<R>(
+        &mut self,
+        pick: impl FnMut(&Message) -> Option<R>,
+    ) -> Result<R, ReceiveError> {
+        self.map(Deadline::Never, pick)
+            .and_then(|found| found.ok_or(ReceiveError::SystemDown))
+    }
+
+    /// As [`Inbox::receive_map`], within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    pub fn receive_map_timeout<R>(
+        &mut self,
+        limit: Duration,
+        pick: impl FnMut(&Message) -> Option<R>,
+    ) -> Result<Option<R>, ReceiveError> {
+        self.map(Deadline::after(limit), pick)
+    }
+
+    fn map<R>(
+        &mut self,
+        deadline: Deadline,
+        mut pick: impl FnMut(&Message) -> Option<R>,
+    ) -> Result<Option<R>, ReceiveError> {
+        let found = self.wait_for(deadline, |held| pick(&held.message))?;
+        Ok(found.map(|(_, picked)| picked))
+    }
+
+    /// Throws away everything that has arrived, and says how many messages that was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`], if there was nothing.
+    pub fn flush(&mut self) -> Result<usize, ReceiveError> {
+        let swept = self.sweep();
+        match self.queue.clear() {
+            0 => swept.map(|()| 0),
+            thrown => Ok(thrown),
+        }
+    }
+
+    /// The heart of every receive: what is in memory first, then what arrives, each message looked at once.
+    fn wait_for<R>(
+        &mut self,
+        deadline: Deadline,
+        mut look: impl FnMut(&mut Held) -> Option<R>,
+    ) -> Result<Option<(Held, R)>, ReceiveError> {
+        let mut seen = 0;
+        let mut swept = None;
+        loop {
+            match self.queue.take(seen, &mut look) {
+                Some(Found::Message(held, found)) => return Ok(Some((held, found))),
+                Some(Found::Loss(loss)) => return Err(loss.into()),
+                None => seen = self.queue.len(),
+            }
+            if let Some(swept) = swept {
+                return Result::map(swept, |()| None);
+            }
+            // What does not match must not stretch the wait; but all that is here at its end counts.
+            if deadline.passed() {
+                swept = Some(self.sweep());
+            } else {
+                self.pump(deadline)?;
+            }
+            self.streaming = true;
+        }
+    }
+
+    fn value_of<T: Receive>(&mut self, held: Held) -> Result<T, ReceiveError> {
+        let (message, value) = held.open();
+        match value.map_or_else(|| message.decode(), Ok) {
+            Ok(value) => {
+                if let Some(sent) = message.into_sent() {
+                    self.intake.give_back(sent);
+                }
+                Ok(value)
+            }
+            Err(error) => Err(undecodable(&message, error)),
+        }
+    }
+}
+
+fn undecodable(message: &Message, source: DecodeError) -> ReceiveError {
+    ReceiveError::Undecodable {
+        from: message.from,
+        type_name: message.type_name().to_owned(),
+        source,
+    }
+}

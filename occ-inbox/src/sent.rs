@@ -1,0 +1,127 @@
+//! A message from another process, as it came: encoded, in one piece, without a descriptor.
+
+use std::ops::Range;
+
+use occ_sck::{Body, DecodeError, Envelope, HEADER, Header, MAX_DATAGRAM, TypeKey, decode};
+use serde::de::DeserializeOwned;
+
+/// A datagram of this length stays in the buffer that it was received into. A shorter one is copied out, so
+/// that what waits in the queue takes at most twice the memory that it needs.
+const KEPT: usize = MAX_DATAGRAM / 2;
+
+/// Receive buffers that are kept for the next messages. To the processor a new one is cold.
+const SPARE: usize = 4;
+
+/// The name of a type and an encoded value of it, somewhere in memory that is theirs.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    key: TypeKey,
+    bytes: Vec<u8>,
+    name: Range<usize>,
+    payload: Range<usize>,
+}
+
+impl Sent {
+    /// What was put together from parts, or travelled in a memory file. That one is read here and now: it holds
+    /// a descriptor for as long as it waits, and those are few.
+    ///
+    /// A file that cannot be read comes back.
+    pub(crate) fn from_envelope(envelope: Envelope) -> Result<Sent, Box<Envelope>> {
+        let key = envelope.key;
+        match envelope.body {
+            Body::Inline { bytes, at } => Ok(Sent {
+                key,
+                name: 0..at,
+                payload: at..bytes.len(),
+                bytes,
+            }),
+            Body::Blob(ref blob) => {
+                let Ok(mut bytes) = blob.read() else {
+                    return Err(Box::new(envelope));
+                };
+                let payload = 0..bytes.len();
+                bytes.extend_from_slice(envelope.type_name().as_bytes());
+                Ok(Sent {
+                    key,
+                    name: payload.end..bytes.len(),
+                    payload,
+                    bytes,
+                })
+            }
+        }
+    }
+
+    /// The name of the type that was sent.
+    pub(crate) fn type_name(&self) -> &str {
+        // It was checked to be text when the frame was parsed.
+        std::str::from_utf8(&self.bytes[self.name.clone()]).unwrap_or("?")
+    }
+
+    /// True when a `T` was sent.
+    #[inline]
+    pub(crate) fn is<T: 'static>(&self) -> bool {
+        self.key == TypeKey::of::<T>()
+    }
+
+    /// The value, of the type that was sent.
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        decode(&self.bytes[self.payload.clone()])
+    }
+}
+
+/// Where datagrams are received.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    /// Empty, or as long as a datagram can be.
+    buffer: Vec<u8>,
+    spare: Vec<Vec<u8>>,
+    received: u64,
+}
+
+impl Intake {
+    /// Room for the next datagram.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        if self.buffer.is_empty() {
+            self.buffer = self.spare.pop().unwrap_or_else(|| vec![0; MAX_DATAGRAM]);
+        }
+        &mut self.buffer
+    }
+
+    /// The datagram that has just been received.
+    pub(crate) fn datagram(&self, len: usize) -> &[u8] {
+        &self.buffer[..len]
+    }
+
+    /// Counts what has been received.
+    pub(crate) fn count(&mut self, len: usize) {
+        self.received += len as u64;
+    }
+
+    /// How many bytes have ever been received.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The message in the datagram that has just been received, whose header this is.
+    pub(crate) fn take(&mut self, header: &Header, len: usize) -> Sent {
+        let name = usize::from(header.name_len);
+        let (bytes, start) = if len >= KEPT {
+            (std::mem::take(&mut self.buffer), HEADER)
+        } else {
+            (self.buffer[HEADER..len].to_vec(), 0)
+        };
+        Sent {
+            key: header.key,
+            bytes,
+            name: start..start + name,
+            payload: start + name..start + len - HEADER,
+        }
+    }
+
+    /// Takes back the memory of a message that nobody needs any more.
+    pub(crate) fn give_back(&mut self, sent: Sent) {
+        if sent.bytes.len() == MAX_DATAGRAM && self.spare.len() < SPARE {
+            self.spare.push(sent.bytes);
+        }
+    }
+}

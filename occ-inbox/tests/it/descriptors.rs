@@ -1,0 +1,318 @@
+//! A process that has no file descriptor left: whatever is lost for it is told, and everything else goes on.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+use occ_inbox::{
+    Bytes, Deadline, Event, Inbox, ReceiveError, Refusal, SendError, Socket, Standing,
+};
+use occ_sck::PART;
+use occ_test_support::{LIMIT, within};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::script::Script;
+use crate::switchboard::{Ask, Line, Tell, next, say};
+use crate::{assert_empty, drain, one_and_two, pid, put, put_whole};
+
+const NOW: Duration = Duration::ZERO;
+
+/// Every descriptor that the process may have.
+struct Exhausted(Vec<File>);
+
+impl Exhausted {
+    fn now() -> Exhausted {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(limit.maximum.unwrap_or(200).min(200));
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let mut all = Vec::new();
+        loop {
+            match File::open("/dev/null") {
+                Ok(file) => all.push(file),
+                Err(error) => {
+                    assert_eq!(Errno::from_io_error(&error), Some(Errno::MFILE));
+                    return Exhausted(all);
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, number: usize) {
+        self.0.truncate(self.0.len() - number);
+    }
+}
+
+fn long() -> Bytes {
+    Bytes(vec![7; 2 * PART])
+}
+
+#[track_caller]
+fn too_many(result: Result<(), SendError>, peer: u64) {
+    let Err(SendError::TooManyPeers { to }) = result else {
+        panic!("expected too many peers, got {result:?}");
+    };
+    assert_eq!(to, pid(peer));
+}
+
+/// An inbox with a line that the test holds the other end of: what comes on it comes as a descriptor.
+fn inbox(serial: u64) -> (Inbox<Line>, Socket) {
+    let (ours, theirs) = Socket::pair().unwrap();
+    (Line::inbox(pid(serial), theirs), ours)
+}
+
+/// An inbox that is at the other end of a connection.
+fn at(end: Socket, serial: u64, peer: u64) -> Inbox<Script> {
+    let mut inbox = Script::inbox(serial);
+    let peer = pid(peer);
+    inbox
+        .connector()
+        .say(Event::Connected { peer, socket: end });
+    inbox.attend(Deadline::Now).unwrap();
+    inbox
+}
+
+#[test]
+fn a_connection_without_room_is_refused_and_what_came_on_it_is_received() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, board) = inbox(1);
+        let (end, other) = Socket::pair().unwrap();
+        let mut two = at(other, 2, 1);
+        two.send(pid(1), &1_u32).unwrap();
+        two.send(pid(1), &2_u32).unwrap();
+        say(&board, &Tell::Connected { peer: pid(2) }, &[end.as_fd()]);
+        drop(end);
+        let mut exhausted = Exhausted::now();
+
+        assert_eq!(drain::<u32, _>(&mut one), [1, 2]);
+        // The other is told why, and may try again.
+        too_many(two.send(pid(1), &3_u32), 1);
+        assert_eq!(two.connector().asked, []);
+        let error = two.try_send(pid(1), &3_u32).unwrap_err();
+        assert!(matches!(error, SendError::NoProcess { .. }), "{error:?}");
+        assert_eq!(two.connector().asked, [(pid(1), Standing::Missed)]);
+
+        // With room again, the next connection is one.
+        exhausted.release(4);
+        let (end, other) = Socket::pair().unwrap();
+        two.connector().say(Event::Connected {
+            peer: pid(1),
+            socket: other,
+        });
+        say(&board, &Tell::Connected { peer: pid(2) }, &[end.as_fd()]);
+        drop(end);
+        two.attend(Deadline::Now).unwrap();
+        two.send(pid(1), &4_u32).unwrap();
+        assert_eq!(one.receive::<u32>().unwrap(), 4);
+        one.send(pid(2), &5_u32).unwrap();
+        assert_eq!(two.receive::<u32>().unwrap(), 5);
+        assert_empty(&mut one);
+    }));
+}
+
+/// Answers one request for a connection with 2 by this end of one.
+fn answer(board: &Socket, end: &Socket) -> Standing {
+    let asked = next(board, Deadline::after(LIMIT)).unwrap().unwrap();
+    let Ask::Connect { to, standing } = asked.decode().unwrap() else {
+        panic!("expected a request for a connection");
+    };
+    assert_eq!(to, pid(2));
+    say(board, &Tell::Connected { peer: pid(2) }, &[end.as_fd()]);
+    standing
+}
+
+#[test]
+fn one_who_asks_for_a_connection_and_has_no_room_for_it_is_told() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, board) = inbox(1);
+        let (end, other) = Socket::pair().unwrap();
+        let mut two = at(other, 2, 1);
+        let (full, exhausted) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            let (board, end) = (&board, &end);
+            let asked = scope.spawn(move || {
+                exhausted.recv().unwrap();
+                answer(board, end)
+            });
+            let all = Exhausted::now();
+            full.send(()).unwrap();
+            too_many(one.send(pid(2), &1_u8), 2);
+            assert_eq!(asked.join().unwrap(), Standing::New);
+            drop(all);
+        });
+        drop(end);
+        too_many(two.send(pid(1), &1_u8), 1);
+
+        let (end, other) = Socket::pair().unwrap();
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| answer(&board, &end));
+            one.send(pid(2), &2_u8).unwrap();
+            assert_eq!(asked.join().unwrap(), Standing::Missed);
+        });
+        two.connector().say(Event::Connected {
+            peer: pid(1),
+            socket: other,
+        });
+        assert_eq!(drain::<u8, _>(&mut two), [2]);
+    }));
+}
+
+/// It cannot be kept for ever: somebody else in this process may take the last descriptor at the wrong moment.
+#[test]
+fn a_connection_that_is_lost_is_told_once() {
+    let mut one = Script::inbox(1);
+    let three = one.connector().connect(3);
+    one.connector().say(Event::NoDescriptor);
+    put(&three, &1_u8);
+    let error = one.receive_timeout::<u8>(NOW).unwrap_err();
+    assert!(
+        matches!(error, ReceiveError::NoDescriptor { from: None }),
+        "{error:?}"
+    );
+    assert_eq!(one.receive::<u8>().unwrap(), 1);
+    assert_empty(&mut one);
+
+    // The answer to a request is lost like that: both calls say so.
+    one.connector().answer(|_, _| vec![Event::NoDescriptor]);
+    too_many(one.send(pid(2), &1_u8), 2);
+    let error = one.receive::<u8>().unwrap_err();
+    assert!(
+        matches!(error, ReceiveError::NoDescriptor { from: None }),
+        "{error:?}"
+    );
+    one.connector().answer(|peer, _| {
+        let why = Refusal::TooManyPeers;
+        vec![Event::Refused { peer, why }]
+    });
+    too_many(one.send(pid(2), &1_u8), 2);
+    assert_eq!(
+        one.connector().asked,
+        [(pid(2), Standing::New), (pid(2), Standing::Missed)]
+    );
+    assert_empty(&mut one);
+}
+
+#[test]
+fn a_message_whose_descriptor_is_lost_is_told_once_in_its_place() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let three = one.connector().connect(3);
+        put(&two, &1_u8);
+        put_whole(&two, &long());
+        put(&two, &2_u8);
+        put(&three, &"not concerned".to_string());
+        let exhausted = Exhausted::now();
+        assert_eq!(one.receive::<u8>().unwrap(), 1);
+        let error = one.receive::<u8>().unwrap_err();
+        assert!(
+            matches!(error, ReceiveError::NoDescriptor { from: Some(from) } if from == pid(2)),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("<0.2>"), "{error}");
+        assert_eq!(one.receive::<u8>().unwrap(), 2);
+        assert_eq!(one.receive::<String>().unwrap(), "not concerned");
+        assert_empty(&mut one);
+        drop(exhausted);
+        put_whole(&two, &long());
+        assert_eq!(one.receive::<Bytes>().unwrap(), long());
+    }));
+}
+
+/// A sender that waits for room takes in what comes, and what cannot be taken in is still told to the receiver.
+#[test]
+fn what_is_lost_while_a_send_waits_is_told_by_the_next_receive() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let three = one.connector().connect(3);
+        one.attend(Deadline::Now).unwrap();
+        while one.try_send(pid(2), &0_u8).is_ok() {}
+        put_whole(&three, &long());
+        one.connector().say(Event::NoDescriptor);
+        let exhausted = Exhausted::now();
+        let limit = Duration::from_millis(10);
+        let full = one.send_timeout(pid(2), &0_u8, limit);
+        assert!(matches!(full, Err(SendError::Full { .. })), "{full:?}");
+        let mut told = Vec::new();
+        while let Err(error) = one.receive_timeout::<u8>(NOW) {
+            let ReceiveError::NoDescriptor { from } = error else {
+                panic!("{error:?}")
+            };
+            told.push(from);
+        }
+        told.sort_unstable();
+        assert_eq!(told, [None, Some(pid(3))]);
+        drop((two, exhausted));
+    }));
+}
+
+/// Messages that wait in memory do not hold descriptors there.
+#[test]
+fn any_number_of_long_messages_can_wait() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let mut exhausted = Exhausted::now();
+        exhausted.release(2);
+        for number in 0..300_u32 {
+            put_whole(&two, &(number, long()));
+            assert!(one.receive_timeout::<u8>(NOW).unwrap().is_none());
+        }
+        assert_eq!(one.len(), 300);
+        let all: Vec<(u32, Bytes)> = drain(&mut one);
+        assert!(
+            all.iter()
+                .zip(0..)
+                .all(|((number, bytes), at)| *number == at && *bytes == long())
+        );
+        assert_eq!(all.len(), 300);
+    }));
+}
+
+/// A long message that may not wait needs a descriptor of its sender for a moment.
+#[test]
+fn a_long_message_that_may_not_wait_needs_a_descriptor_and_says_so() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let mut receiver = at(two, 2, 1);
+        let exhausted = Exhausted::now();
+        let error = one.try_send(pid(2), &long()).unwrap_err();
+        let SendError::Io {
+            op: "memfd_create",
+            source,
+        } = &error
+        else {
+            panic!("{error:?}")
+        };
+        assert_eq!(Errno::from_io_error(source), Some(Errno::MFILE));
+        one.try_send(pid(2), &1_u8).unwrap();
+        assert_eq!(drain::<u8, _>(&mut receiver), [1]);
+        assert_empty(&mut receiver);
+        // In parts it goes.
+        one.send(pid(2), &long()).unwrap();
+        assert_eq!(receiver.receive::<Bytes>().unwrap(), long());
+        drop(exhausted);
+    }));
+}
+
+/// A sender of descriptors is no way to fill up another process.
+#[test]
+fn descriptors_that_nobody_asked_for_are_closed() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let file = File::open("/dev/null").unwrap();
+        let before = occ_test_support::fds::OpenFds::now();
+        let short = occ_sck::Packet::of(0, &1_u8).unwrap();
+        let long = occ_sck::Packet::of(0, &long()).unwrap();
+        for _ in 0..10 {
+            short
+                .send_part(0, &two, &[file.as_fd(); 20], Deadline::Now)
+                .unwrap();
+            long.send_whole(&two, &[file.as_fd(); 20], Deadline::Now)
+                .unwrap();
+        }
+        assert!(one.receive_timeout::<String>(NOW).unwrap().is_none());
+        assert_eq!(one.len(), 20);
+        let changes = before.changes(&occ_test_support::fds::OpenFds::now());
+        assert!(changes.is_empty(), "{changes:?}");
+    }));
+}
