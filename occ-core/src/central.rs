@@ -1,0 +1,332 @@
+//! The coordinator's process: a thin loop that does for the [`State`] what it asks for, and tells it what
+//! happens.
+//!
+//! One thread, no user code. It waits in epoll(7) for its children's control sockets, the zygote, the host, and
+//! SIGCHLD on a descriptor. It never waits for a peer: every send may fail, and what cannot be sent now is
+//! owed (see [`Line`]). The only thing that it ever waits for is the end of a zygote that it has just killed.
+//!
+//! - [`lines`]: what processes say, and what they are owed.
+//! - [`forks`]: processes on their way from the zygote.
+//! - [`ends`]: how ends are noticed.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use occ_sck::{Deadline, MAX_DATAGRAM, Packet, Socket};
+use occ_spawn::OsPid;
+use occ_spawn::entry::{Context, Descriptor, End};
+use occ_spawn::zygote::{self, Zygote};
+use occ_yeshup::Parent;
+use rustix::event::epoll::{self, EventFlags};
+use rustix::process::{PidfdFlags, Resource, Signal};
+use serde::{Deserialize, Serialize};
+
+use crate::line::Line;
+use crate::protocol::{News, kind};
+use crate::state::{Effect, Event, Serial, State};
+use crate::sys;
+
+mod ends;
+mod forks;
+mod lines;
+
+use ends::Stray;
+use forks::Order;
+
+const SIGNALS: u64 = u64::MAX;
+const ZYGOTE: u64 = u64::MAX - 1;
+const HOST: u64 = u64::MAX - 2;
+const LIFELINE: u64 = u64::MAX - 3;
+
+/// How often all children are looked at, at the most.
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// File descriptors kept for the coordinator itself, its own, and reports and pairs on their way: as many as
+/// this, but no more than a quarter where there are few.
+const RESERVE: u64 = 128;
+
+/// What the coordinator is told when it starts.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) host: OsPid,
+    pub(crate) host_listed: bool,
+    pub(crate) incarnation: u32,
+}
+
+pub(crate) const ENTRY: &Descriptor = &Descriptor::new(|| "coordinator", main);
+
+fn main(context: Context) -> End {
+    let lifeline = context.control;
+    match Central::new(context) {
+        Ok(central) => central.run(),
+        Err(why) => {
+            if let Ok(packet) = Packet::of(kind::NOT_READY, &why) {
+                let _ = packet.send_whole(lifeline, &[], Deadline::Never);
+            }
+            End::chain(vec![why])
+        }
+    }
+}
+
+struct Central {
+    state: State,
+    epoll: OwnedFd,
+    /// The host's second socket: news for nobody in particular, and its end is the host's.
+    lifeline: &'static Socket,
+    signals: OwnedFd,
+    host: OwnedFd,
+    lines: HashMap<Serial, Line>,
+    /// Connections that are owed and not made yet, by their two processes, the smaller number first.
+    pairs: HashSet<(Serial, Serial)>,
+    zygote: Option<Zygote>,
+    /// Why the last zygote could not begin, until one has.
+    refusal: Option<String>,
+    /// The soft limit on open files that processes get, because ours is raised.
+    nofile: Option<u64>,
+    /// What the zygote had no room for.
+    backlog: VecDeque<Order>,
+    /// Processes that are being made: nobody knows yet what the kernel calls them.
+    unborn: BTreeSet<Serial>,
+    /// Those of them that the zygote has been asked about.
+    unclear: BTreeSet<Serial>,
+    /// Children that have been reaped and may yet turn out to be one of the unborn.
+    strays: HashMap<OsPid, Stray>,
+    by_os_pid: HashMap<OsPid, Serial>,
+    /// Processes that have hung up, and that the kernel has not called dead yet.
+    awaited: HashMap<Serial, OsPid>,
+    /// Those of them that the kernel has not been asked about yet.
+    fresh: Vec<(Serial, OsPid)>,
+    sweep_at: Option<Instant>,
+    events: VecDeque<Event>,
+    buffer: Vec<u8>,
+    finished: bool,
+}
+
+impl Central {
+    fn new(context: Context) -> Result<Central, String> {
+        let failed =
+            |op: &'static str| move |error: &dyn std::fmt::Display| format!("{op}: {error}");
+        let settings: Settings =
+            occ_sck::decode(&context.args).map_err(|e| failed("settings")(&e))?;
+        let parent = Parent::from_os_pid(settings.host.get()).ok_or("the host has no pid")?;
+        occ_yeshup::arm(parent).map_err(|e| failed("prctl(PR_SET_PDEATHSIG)")(&e))?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(|e| failed("prctl(PR_SET_CHILD_SUBREAPER)")(&e))?;
+        let signals = sys::child_signals().map_err(|e| failed("signalfd")(&e))?;
+        let host = to_rustix(settings.host).ok_or("the host has no pid")?;
+        let host = rustix::process::pidfd_open(host, PidfdFlags::empty())
+            .map_err(|e| failed("pidfd_open")(&e))?;
+
+        let (nofile, limit) = raise_nofile();
+        let epoll =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed("epoll_create")(&e))?;
+        let state = State::new(
+            settings.incarnation,
+            settings.host,
+            settings.host_listed,
+            limit,
+        );
+        let mut central = Central {
+            state,
+            epoll,
+            lifeline: context.control,
+            signals,
+            host,
+            lines: HashMap::new(),
+            pairs: HashSet::new(),
+            zygote: None,
+            refusal: None,
+            nofile,
+            backlog: VecDeque::new(),
+            unborn: BTreeSet::new(),
+            unclear: BTreeSet::new(),
+            strays: HashMap::new(),
+            by_os_pid: HashMap::new(),
+            awaited: HashMap::new(),
+            fresh: Vec::new(),
+            sweep_at: None,
+            events: VecDeque::new(),
+            buffer: vec![0; MAX_DATAGRAM],
+            finished: false,
+        };
+        for (fd, name) in [
+            (central.signals.as_fd(), SIGNALS),
+            (central.host.as_fd(), HOST),
+            (central.lifeline.as_fd(), LIFELINE),
+        ] {
+            let data = epoll::EventData::new_u64(name);
+            epoll::add(&central.epoll, fd, data, EventFlags::IN)
+                .map_err(|e| failed("epoll_ctl")(&e))?;
+        }
+
+        let line = context
+            .fds
+            .into_iter()
+            .next()
+            .ok_or("the host's socket did not come")?;
+        let serial = central.state.host();
+        let line = Socket::from(line);
+        line.ask_credentials()
+            .map_err(|e| failed("setsockopt(SO_PASSCRED)")(&e))?;
+        central
+            .open(serial, line)
+            .map_err(|e| failed("epoll_ctl")(&e))?;
+        let you = News::You {
+            pid: central.state.pid(serial),
+        };
+        central.tell(serial, &you);
+        central.start_zygote().map_err(|e| chain_of(&e))?;
+        let ready = Packet::of(kind::READY, &()).map_err(|e| failed("encode")(&e))?;
+        ready
+            .send_part(0, central.lifeline, &[], Deadline::Never)
+            .map_err(|e| failed("sendmsg")(&e))?;
+        Ok(central)
+    }
+
+    fn run(mut self) -> End {
+        while !self.finished {
+            self.wait();
+        }
+        if let Some(zygote) = self.zygote.take() {
+            zygote.end();
+        }
+        End::value(&())
+    }
+
+    /// Waits for whatever comes first, and does what follows from it.
+    fn wait(&mut self) {
+        let mut space = [MaybeUninit::<epoll::Event>::uninit(); 256];
+        let deadline = self.sweep_at.map_or(Deadline::Never, Deadline::At);
+        let ready: Vec<(u64, EventFlags)> =
+            match epoll::wait(&self.epoll, &mut space, deadline.timespec().as_ref()) {
+                Ok((ready, _)) => ready
+                    .iter()
+                    .map(|event| (event.data.u64(), event.flags))
+                    .collect(),
+                Err(_) => Vec::new(),
+            };
+        let mut children_ended = false;
+        for (name, flags) in ready {
+            match name {
+                SIGNALS => children_ended = true,
+                ZYGOTE => self.hear_zygote(flags),
+                HOST | LIFELINE => self.lose_host(),
+                serial => self.serve(serial, flags),
+            }
+            self.work();
+        }
+        // After the sockets: a process that hung up in the same breath has been asked about already.
+        if children_ended {
+            self.children_ended();
+        }
+        if self.sweep_at.is_some_and(|at| at <= Instant::now()) {
+            self.sweep_at = None;
+            self.sweep();
+        }
+    }
+
+    /// Lets the state take every event, and asks the kernel about those who have hung up.
+    fn work(&mut self) {
+        self.settle();
+        while let Some((process, os_pid)) = self.fresh.pop() {
+            self.ask_about(process, os_pid);
+        }
+    }
+
+    /// Lets the state take every event, and does what it wants done. Nothing that is done takes an event
+    /// itself: it leaves one, and the order of all things is the order of the queue.
+    fn settle(&mut self) {
+        let mut effects = Vec::new();
+        while let Some(event) = self.events.pop_front() {
+            self.state.handle(event, &mut effects);
+            for effect in effects.drain(..) {
+                self.perform(effect);
+            }
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Launch {
+                process,
+                pid,
+                function,
+                args,
+                keep_stdin,
+            } => {
+                let request = zygote::Request {
+                    serial: process,
+                    function,
+                    args,
+                    keep_stdin,
+                };
+                self.launch(request, &News::You { pid });
+            }
+            Effect::AskZygote { process } => {
+                self.unclear.insert(process);
+                self.order(Order::Which(process));
+            }
+            Effect::Reply { to, reply } => self.reply(to, &reply),
+            Effect::Tell { to, news } => self.tell(to, &news),
+            Effect::Down { to, ended, report } => self.tell_end(to, ended, report),
+            Effect::Connect { a, b } => self.connect(a, b),
+            Effect::Remind { to, id, peer } => self.remind(to, id, peer),
+            Effect::AwaitEnd { process, os_pid } => {
+                self.awaited.insert(process, os_pid);
+                self.fresh.push((process, os_pid));
+            }
+            Effect::Examine { process, os_pid } => {
+                let exiting = ends::is_exiting(os_pid);
+                self.events.push_back(Event::Examined { process, exiting });
+            }
+            Effect::Kill { os_pid } => {
+                if let Some(pid) = to_rustix(os_pid) {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+            }
+            Effect::Close { process } => self.close(process),
+            Effect::Abnormal { ended, report } => self.tell_host(&ended, report.as_deref()),
+            Effect::Finish => self.finished = true,
+        }
+    }
+
+    /// The host has ended, or the thread of it that is our parent: so shall we, by the kernel's hand, if
+    /// this does not come first.
+    fn lose_host(&mut self) {
+        // Both stay readable from now on, and there is nothing more to learn from them.
+        let _ = epoll::delete(&self.epoll, &self.host);
+        let _ = epoll::delete(&self.epoll, self.lifeline);
+        self.events.push_back(Event::Stop);
+    }
+}
+
+/// Raises the soft limit on open files to the hard one: what processes shall have instead, and how many of
+/// them there may be.
+fn raise_nofile() -> (Option<u64>, usize) {
+    let before = rustix::process::getrlimit(Resource::Nofile);
+    let mut raised = before;
+    raised.current = before.maximum;
+    let soft = match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => before.current,
+    };
+    let soft = soft.unwrap_or(u64::from(u32::MAX));
+    let limit = soft - RESERVE.min(soft / 4);
+    (before.current, usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+fn to_rustix(os_pid: OsPid) -> Option<rustix::process::Pid> {
+    i32::try_from(os_pid.get())
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+}
+
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

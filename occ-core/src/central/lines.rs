@@ -1,0 +1,372 @@
+//! Control sockets: what processes say, and what they are owed.
+
+use std::io;
+use std::rc::Rc;
+
+use occ_inbox::Refusal;
+use occ_sck::{
+    Assembler, Blob, Body, Credentials, Deadline, Envelope, FrameError, Limits, Packet,
+    ReceiveError, Received, Socket,
+};
+use occ_spawn::OsPid;
+use occ_spawn::entry::kind as spawn;
+use rustix::event::epoll::{self, EventFlags};
+use rustix::io::Errno;
+
+use super::Central;
+use crate::line::{Line, Owed, Paid, send_report};
+use crate::protocol::{Ended, News, NotSpawned, Reply, Request, kind};
+use crate::state::{Event, Serial};
+
+/// Datagrams read from one process before the others have their turn.
+const TURN: usize = 64;
+
+impl Central {
+    pub(super) fn open(&mut self, serial: Serial, socket: Socket) -> io::Result<()> {
+        let line = Line::new(socket);
+        let data = epoll::EventData::new_u64(serial);
+        epoll::add(&self.epoll, &line.socket, data, line.watched)?;
+        self.lines.insert(serial, line);
+        Ok(())
+    }
+
+    /// Closes the control socket of a process. What it is owed is not paid any more; and of that, a
+    /// connection is owed to another as well.
+    pub(super) fn close(&mut self, process: Serial) {
+        let Some(mut line) = self.lines.remove(&process) else {
+            return;
+        };
+        let _ = epoll::delete(&self.epoll, &line.socket);
+        while let Some(owed) = line.next() {
+            if let Owed::Pair(other) = owed {
+                self.no_pair(process, other);
+            }
+        }
+    }
+
+    // ---- what they say ----
+
+    /// Reads and pays what can be read and paid.
+    pub(super) fn serve(&mut self, serial: Serial, flags: EventFlags) {
+        // Who has hung up is owed nothing any more, and that epoll tells whatever it is asked for: unless what is
+        // owed is given up, a process that asked too much before would neither be read nor leave us in peace.
+        if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
+            self.pay(serial);
+            self.settle();
+        }
+        for _ in 0..TURN {
+            if self.lines.get(&serial).is_none_or(Line::is_flooding) || !self.read(serial) {
+                break;
+            }
+            self.settle();
+        }
+        self.watch(serial);
+    }
+
+    /// Reads one datagram; false when there was none.
+    pub(super) fn read(&mut self, serial: Serial) -> bool {
+        let Some(line) = self.lines.get(&serial) else {
+            return false;
+        };
+        let mut fds = Vec::new();
+        // The kind of a frame that is lost can be seen all the same, if it is not one of before.
+        self.buffer[0] = 0;
+        match line
+            .socket
+            .receive(&mut self.buffer, &mut fds, Deadline::Now)
+        {
+            Ok(Received::Datagram { len, sender }) => {
+                let whole = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
+                // What is no frame is dropped: on this carrier the next datagram begins anew, and the
+                // process's exit is told all the same.
+                if let (Ok(Some(envelope)), Some(sender)) = (whole, sender) {
+                    self.hear(serial, sender, envelope);
+                }
+                true
+            }
+            Ok(Received::Nothing) => false,
+            Err(ReceiveError::Frame(FrameError::FdsLost)) => {
+                self.mishear(serial, self.buffer[0]);
+                true
+            }
+            Err(ReceiveError::Frame(_)) => true,
+            Ok(Received::Closed) | Err(_) => {
+                self.events.push_back(Event::HungUp { process: serial });
+                false
+            }
+        }
+    }
+
+    /// A frame on the control socket of a process. Who sent it, the kernel says.
+    fn hear(&mut self, serial: Serial, sender: Credentials, mut envelope: Envelope) {
+        let sender = OsPid::new(sender.os_pid);
+        let from_itself = self.state.os_pid(serial) == Some(sender);
+        match envelope.kind {
+            // Until the first word nobody but the zygote and the process itself has the socket.
+            spawn::HELLO if self.unborn.contains(&serial) => self.born(serial, sender),
+            spawn::FORK_FAILED if self.zygote.as_ref().is_some_and(|z| z.os_pid() == sender) => {
+                let errno = envelope.decode().unwrap_or(0);
+                self.not_made(serial, NotSpawned::Fork { errno });
+            }
+            kind::REQUEST if from_itself => self.request(serial, envelope),
+            spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC if from_itself => {
+                // A report is kept until the end, and needs none.
+                envelope.fds.clear();
+                self.events.push_back(Event::Said {
+                    process: serial,
+                    report: envelope,
+                });
+            }
+            // From a fork of it, or from nobody of ours.
+            _ => {}
+        }
+    }
+
+    /// A frame came whose descriptors could not be taken: we have no room for them, for the moment. Whoever
+    /// waits for an answer to it has to be told.
+    fn mishear(&mut self, serial: Serial, kind: u8) {
+        match kind {
+            kind::REQUEST => self.reply(serial, &Reply::Unread),
+            spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC => {
+                self.events
+                    .push_back(Event::SaidUnheard { process: serial });
+            }
+            _ => {}
+        }
+    }
+
+    fn request(&mut self, by: Serial, mut envelope: Envelope) {
+        // A request is never long. A memory file would be read here, and could be as long as it likes.
+        if matches!(envelope.body, Body::Blob(_)) {
+            return;
+        }
+        let fd = std::mem::take(&mut envelope.fds).into_iter().next();
+        let Ok(request) = envelope.decode::<Request>() else {
+            return;
+        };
+        let blob = match (&request, fd) {
+            (
+                Request::Spawn {
+                    blob: Some(len), ..
+                },
+                Some(fd),
+            ) => Blob::from_fd(fd, *len).ok(),
+            _ => None,
+        };
+        if let Request::Spawn {
+            id, blob: Some(_), ..
+        } = &request
+            && blob.is_none()
+        {
+            let why = NotSpawned::Io {
+                op: "memfd".to_owned(),
+                errno: Errno::BADF.raw_os_error(),
+            };
+            return self.reply(by, &Reply::NotSpawned { id: *id, why });
+        }
+        self.events.push_back(Event::Asked { by, request, blob });
+    }
+
+    // ---- what they are owed ----
+
+    pub(super) fn reply(&mut self, to: Serial, reply: &Reply) {
+        if let Ok(packet) = Packet::of(kind::REPLY, reply) {
+            self.owe(to, Owed::Answer(packet, reply.id()));
+        }
+    }
+
+    pub(super) fn tell(&mut self, to: Serial, news: &News) {
+        let Ok(packet) = Packet::of(kind::NEWS, news) else {
+            return;
+        };
+        // Whoever asks for what is not there gets news of it, and as many as it asks for.
+        let answers = match news {
+            News::Refused { .. } | News::Given { .. } => true,
+            News::Down(ended) => ended.facts.is_none(),
+            News::You { .. } | News::Connected { .. } | News::Gone { .. } => false,
+        };
+        self.owe(
+            to,
+            if answers {
+                Owed::Answer(packet, None)
+            } else {
+                Owed::News(packet)
+            },
+        );
+    }
+
+    pub(super) fn tell_end(&mut self, to: Serial, ended: Ended, report: Option<Rc<Envelope>>) {
+        if let Some(report) = report {
+            self.owe(to, Owed::Report(report));
+        }
+        self.tell(to, &News::Down(ended));
+    }
+
+    fn owe(&mut self, to: Serial, owed: Owed) {
+        let Some(line) = self.lines.get_mut(&to) else {
+            return;
+        };
+        let first = line.owes_nothing();
+        line.owe(owed);
+        if first {
+            self.pay(to);
+        }
+    }
+
+    /// Pays what a process has room for.
+    fn pay(&mut self, to: Serial) {
+        while let Some(owed) = self.lines.get_mut(&to).and_then(Line::next) {
+            match self.pay_one(to, &owed) {
+                Paid::Yes | Paid::Closed => {}
+                Paid::Failed { op, errno } => self.cannot_pay(to, owed, op, errno),
+                Paid::Later => {
+                    if let Some(line) = self.lines.get_mut(&to) {
+                        line.put_back(owed);
+                    }
+                    break;
+                }
+            }
+        }
+        self.watch(to);
+    }
+
+    fn pay_one(&mut self, to: Serial, owed: &Owed) -> Paid {
+        let Some(line) = self.lines.get(&to) else {
+            return Paid::Closed;
+        };
+        match owed {
+            Owed::Answer(packet, _) | Owed::News(packet) => line.pay(packet),
+            Owed::Report(report) => line.pay_report(report),
+            Owed::End(peer, end) => line.pay_end(*peer, end),
+            Owed::Pair(other) => self.pay_pair(to, *other),
+        }
+    }
+
+    /// Something cannot be given to a process that may be waiting for it.
+    fn cannot_pay(&mut self, to: Serial, owed: Owed, op: &'static str, errno: i32) {
+        match owed {
+            Owed::Answer(_, Some(id)) => {
+                let reply = Reply::Failed {
+                    id,
+                    op: op.to_owned(),
+                    errno,
+                };
+                if let Ok(packet) = Packet::of(kind::REPLY, &reply) {
+                    self.owe(to, Owed::Answer(packet, None));
+                }
+            }
+            Owed::End(peer, _) => {
+                self.tell(
+                    to,
+                    &News::Refused {
+                        peer,
+                        why: Refusal::TooManyPeers,
+                    },
+                );
+            }
+            // The Down that follows a report says that there was one. The others are short, and bring nothing
+            // along that could fail.
+            Owed::Answer(_, None) | Owed::News(_) | Owed::Report(_) | Owed::Pair(_) => {}
+        }
+    }
+
+    /// Lets epoll look for what can be done.
+    fn watch(&mut self, serial: Serial) {
+        let Some(line) = self.lines.get_mut(&serial) else {
+            return;
+        };
+        let wanted = line.wanted();
+        if line.watched != wanted {
+            line.watched = wanted;
+            let data = epoll::EventData::new_u64(serial);
+            let _ = epoll::modify(&self.epoll, &line.socket, data, wanted);
+        }
+    }
+
+    // ---- connections ----
+
+    pub(super) fn connect(&mut self, a: Serial, b: Serial) {
+        // One that is on its way is the answer.
+        if !self.pairs.insert(key(a, b)) {
+            return;
+        }
+        // The one who did not ask comes first. It may not be reading, and then the pair is made when it does; and it
+        // may have closed its socket, which is known for sure only when it is given something. The one who asks must
+        // not be told of a connection by then: what it sends would be accepted, by nobody.
+        if self.lines.contains_key(&b) {
+            self.owe(b, Owed::Pair(a));
+        } else {
+            self.no_pair(b, a);
+        }
+    }
+
+    /// A process asks for a connection that was asked for before: by its peer, and they crossed, or by itself,
+    /// and it could not take what it was given.
+    pub(super) fn remind(&mut self, to: Serial, id: u64, peer: Serial) {
+        if !self.pairs.contains(&key(to, peer)) {
+            let peer = self.state.pid(peer);
+            self.tell(to, &News::Given { id, peer });
+        }
+    }
+
+    /// Makes a connection, and gives both their ends.
+    fn pay_pair(&mut self, to: Serial, other: Serial) -> Paid {
+        let (me, peer) = (self.state.pid(to), self.state.pid(other));
+        let Some(line) = self.lines.get(&to) else {
+            return Paid::Closed;
+        };
+        if !self.lines.contains_key(&other) {
+            self.no_pair(other, to);
+            return Paid::Yes;
+        }
+        let made = Socket::pair();
+        let paid = match &made {
+            Ok((ours, _)) => line.pay_end(peer, ours),
+            Err(_) => Paid::Failed {
+                op: "socketpair",
+                errno: 0,
+            },
+        };
+        match paid {
+            Paid::Later => return Paid::Later,
+            Paid::Closed => self.no_pair(to, other),
+            Paid::Yes => {
+                self.pairs.remove(&key(to, other));
+                if let Ok((_, theirs)) = made {
+                    self.owe(other, Owed::End(me, theirs));
+                }
+            }
+            Paid::Failed { .. } => {
+                self.pairs.remove(&key(to, other));
+                let why = Refusal::TooManyPeers;
+                self.tell(other, &News::Refused { peer: me, why });
+                self.tell(to, &News::Refused { peer, why });
+            }
+        }
+        Paid::Yes
+    }
+
+    fn no_pair(&mut self, closed: Serial, other: Serial) {
+        self.pairs.remove(&key(closed, other));
+        self.events.push_back(Event::NoPair { closed, other });
+    }
+
+    /// Tells the host of an end that nobody watched. A host that does not listen misses it.
+    pub(super) fn tell_host(&self, ended: &Ended, report: Option<&Envelope>) {
+        if let Some(report) = report
+            && matches!(
+                send_report(report, self.lifeline),
+                Paid::Later | Paid::Closed
+            )
+        {
+            return;
+        }
+        if let Ok(packet) = Packet::of(kind::ABNORMAL, ended) {
+            let _ = packet.send_whole(self.lifeline, &[], Deadline::Now);
+        }
+    }
+}
+
+fn key(a: Serial, b: Serial) -> (Serial, Serial) {
+    (a.min(b), a.max(b))
+}

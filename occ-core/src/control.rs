@@ -1,0 +1,247 @@
+//! A process's side of its control socket.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use occ_inbox::{Connector, Event, Lost, Message, Pid, Refusal, Standing};
+use occ_sck::{
+    Assembler, Blob, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
+    Received, SendError, Socket,
+};
+use occ_spawn::entry::kind as spawn;
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+
+use crate::down::Down;
+use crate::protocol::{News, Reply, Request, kind};
+
+/// The control socket: the process's own for life, or one that the host opened.
+#[derive(Debug)]
+pub(crate) enum Line {
+    Process(&'static Socket),
+    Host(Socket),
+}
+
+impl Line {
+    fn socket(&self) -> &Socket {
+        match self {
+            Line::Process(socket) => socket,
+            Line::Host(socket) => socket,
+        }
+    }
+}
+
+/// A datagram of the coordinator; of one whose descriptors were lost, only its kind.
+#[derive(Debug)]
+enum Heard {
+    Whole(Envelope),
+    WithoutDescriptors(u8),
+}
+
+/// Why a request was not made.
+#[derive(Debug)]
+pub(crate) enum NotAsked {
+    Lost,
+    Io { op: &'static str, source: io::Error },
+}
+
+/// Asks the coordinator, and hears what it says.
+#[derive(Debug)]
+pub struct Control {
+    line: Line,
+    buffer: Vec<u8>,
+    /// An exit report, which belongs to the Down that comes next.
+    report: Option<Envelope>,
+    /// The last reply, until whoever asked takes it.
+    reply: Option<Reply>,
+    last_id: u64,
+    /// The last request that a descriptor went with.
+    with_descriptor: u64,
+    /// The last wish for a connection: its number, with whom, and whether it has been granted.
+    wish: Option<(u64, Pid, bool)>,
+}
+
+impl Control {
+    pub(crate) fn new(line: Line) -> Control {
+        Control {
+            line,
+            buffer: vec![0; MAX_DATAGRAM],
+            report: None,
+            reply: None,
+            last_id: 0,
+            with_descriptor: 0,
+            wish: None,
+        }
+    }
+
+    /// The first news of a process: who it is.
+    pub(crate) fn who_am_i(&mut self) -> Result<Pid, Lost> {
+        let Some(Heard::Whole(envelope)) = self.read(Deadline::Never)? else {
+            return Err(Lost);
+        };
+        match envelope.decode() {
+            Ok(News::You { pid }) => Ok(pid),
+            _ => Err(Lost),
+        }
+    }
+
+    /// A number for the next request.
+    pub(crate) fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Asks for something, with a memory file that belongs to it.
+    pub(crate) fn ask(&mut self, request: &Request, blob: Option<&Blob>) -> Result<(), NotAsked> {
+        let packet = Packet::of(kind::REQUEST, request).map_err(|error| NotAsked::Io {
+            op: "encode",
+            source: io::Error::other(error),
+        })?;
+        if blob.is_some() {
+            self.with_descriptor = self.last_id;
+        }
+        let fds: Vec<BorrowedFd<'_>> = blob.map(Blob::as_fd).into_iter().collect();
+        match packet.send_part(0, self.line.socket(), &fds, Deadline::Never) {
+            Ok(()) => Ok(()),
+            Err(SendError::Closed) => Err(NotAsked::Lost),
+            Err(SendError::Io { op, source }) => Err(NotAsked::Io { op, source }),
+            Err(error) => Err(NotAsked::Io {
+                op: "sendmsg",
+                source: io::Error::other(error),
+            }),
+        }
+    }
+
+    /// The reply to the request `id`, if it has come.
+    pub(crate) fn take_reply(&mut self, id: u64) -> Option<Reply> {
+        self.reply.take_if(|reply| reply.id() == Some(id))
+    }
+
+    /// Ends the connection, whoever else holds a duplicate of the socket. The coordinator takes it for the
+    /// end of the host.
+    pub(crate) fn hang_up(&self) {
+        if let Line::Host(socket) = &self.line {
+            hang_up(socket.as_fd());
+        }
+    }
+
+    /// One datagram. `None` when the deadline came first.
+    fn read(&mut self, deadline: Deadline) -> Result<Option<Heard>, Lost> {
+        let mut fds: Vec<OwnedFd> = Vec::new();
+        match self
+            .line
+            .socket()
+            .receive(&mut self.buffer, &mut fds, deadline)
+        {
+            Ok(Received::Datagram { len, .. }) => {
+                let envelope = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
+                let envelope = envelope.map_err(|_| Lost)?.ok_or(Lost)?;
+                Ok(Some(Heard::Whole(envelope)))
+            }
+            Ok(Received::Nothing) => Ok(None),
+            Err(ReceiveError::Frame(FrameError::FdsLost)) => {
+                Ok(Some(Heard::WithoutDescriptors(self.buffer[0])))
+            }
+            Ok(Received::Closed) | Err(_) => Err(Lost),
+        }
+    }
+
+    fn news(&mut self, news: News, fds: Vec<OwnedFd>) -> Event {
+        match news {
+            News::You { .. } => Event::Own,
+            News::Connected { peer } => match fds.into_iter().next() {
+                Some(fd) => {
+                    if let Some((_, whom, granted)) = &mut self.wish {
+                        *granted |= *whom == peer;
+                    }
+                    let socket = Socket::from(fd);
+                    Event::Connected { peer, socket }
+                }
+                None => Event::NoDescriptor,
+            },
+            // Its news come first, so this is of one that was lost, or of a wish that is no more.
+            News::Given { id, peer } if self.wish == Some((id, peer, false)) => {
+                let why = Refusal::TooManyPeers;
+                Event::Refused { peer, why }
+            }
+            News::Given { .. } => Event::Own,
+            News::Refused { peer, why } => Event::Refused { peer, why },
+            News::Gone { peer } => Event::Gone { peer },
+            News::Down(ended) => {
+                let down = Down::new(&ended, self.report.take());
+                Event::Message(Message::about_end(ended.pid, down))
+            }
+        }
+    }
+
+    fn replied(&mut self, reply: Reply) {
+        self.reply = Some(match reply {
+            // There is one thread, and it waits for one reply at a time.
+            Reply::Unread => no_descriptor(self.with_descriptor),
+            reply => reply,
+        });
+    }
+
+    /// Something came for which this process has no file descriptor.
+    fn missed(&mut self, kind: u8) -> Event {
+        match kind {
+            // The Down that follows it says that there was one.
+            spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC => Event::Own,
+            kind::REPLY => {
+                self.reply = Some(no_descriptor(self.last_id));
+                Event::Own
+            }
+            _ => Event::NoDescriptor,
+        }
+    }
+}
+
+fn no_descriptor(id: u64) -> Reply {
+    Reply::Failed {
+        id,
+        op: "recvmsg".to_owned(),
+        errno: Errno::MFILE.raw_os_error(),
+    }
+}
+
+/// Ends a connection for everybody who holds either end of it.
+pub(crate) fn hang_up(socket: BorrowedFd<'_>) {
+    // ENOTCONN, when the other side went first, is what was wanted.
+    let _ = rustix::net::shutdown(socket, Shutdown::Both);
+}
+
+impl Connector for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.line.socket().as_fd()
+    }
+
+    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost> {
+        let id = self.id();
+        self.wish = Some((id, peer, false));
+        let to = peer;
+        self.ask(&Request::Connect { id, to, standing }, None)
+            .map_err(|_| Lost)
+    }
+
+    fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost> {
+        let mut envelope = match self.read(deadline)? {
+            None => return Ok(None),
+            Some(Heard::WithoutDescriptors(kind)) => return Ok(Some(self.missed(kind))),
+            Some(Heard::Whole(envelope)) => envelope,
+        };
+        let fds = std::mem::take(&mut envelope.fds);
+        let event = match envelope.kind {
+            kind::NEWS => self.news(envelope.decode().map_err(|_| Lost)?, fds),
+            kind::REPLY => {
+                self.replied(envelope.decode().map_err(|_| Lost)?);
+                Event::Own
+            }
+            spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC => {
+                self.report = Some(envelope);
+                Event::Own
+            }
+            _ => Event::Own,
+        };
+        Ok(Some(event))
+    }
+}

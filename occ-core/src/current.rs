@@ -1,0 +1,84 @@
+//! Which process the free functions act on: the one state that is global, and global to a thread only.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use occ_inbox::Pid;
+use thiserror::Error;
+
+use crate::error::SystemError;
+use crate::process::Process;
+use crate::sys::ForkGuard;
+
+/// A process, as the thread that it belongs to holds it.
+pub type Shared = Rc<RefCell<Process>>;
+
+/// A process, and its name, which can be had while the process is busy.
+struct Layer {
+    pid: Pid,
+    process: Shared,
+}
+
+thread_local! {
+    /// The process that this thread is, if it is one, and above it the one that it became by starting a
+    /// system of its own.
+    static CURRENT: RefCell<Vec<Layer>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Why there is no process to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Absent {
+    /// The calling thread belongs to no system.
+    #[error("this thread belongs to no system: start one, or run a function in one")]
+    NotStarted,
+    /// A call of this thread on its process is under way: this is a call from within a matcher.
+    #[error("called from within a matcher of receive")]
+    Reentrant,
+}
+
+/// Does `act` with the process that the calling thread is.
+///
+/// # Errors
+///
+/// There is none, or it is in use further up the stack.
+pub fn with<R>(act: impl FnOnce(&mut Process) -> R) -> Result<R, Absent> {
+    let top = CURRENT.with_borrow(|stack| stack.last().map(|layer| Rc::clone(&layer.process)));
+    let process = top.ok_or(Absent::NotStarted)?;
+    let mut process = process.try_borrow_mut().map_err(|_| Absent::Reentrant)?;
+    Ok(act(&mut process))
+}
+
+/// The name of the process that the calling thread is, also from within a matcher.
+///
+/// # Errors
+///
+/// It is none, or a plain fork of one.
+pub fn self_pid() -> Result<Pid, SystemError> {
+    if ForkGuard::is_fork_of_armed() {
+        return Err(SystemError::Forked);
+    }
+    CURRENT
+        .with_borrow(|stack| stack.last().map(|layer| layer.pid))
+        .ok_or(SystemError::NotStarted)
+}
+
+/// Makes `process` what the calling thread is.
+pub(crate) fn set(process: Process) {
+    push(Rc::new(RefCell::new(process)));
+}
+
+/// Makes `process` what the calling thread is, until [`remove`].
+pub fn push(process: Shared) {
+    let pid = process.borrow().self_pid();
+    CURRENT.with_borrow_mut(|stack| stack.push(Layer { pid, process }));
+}
+
+/// Makes the calling thread what it was before `process` was pushed.
+pub fn remove(process: &Shared) {
+    // During the end of the thread the stack may be gone already, and then there is nothing to remove.
+    let _ = CURRENT.try_with(|stack| {
+        stack
+            .borrow_mut()
+            .retain(|layer| !Rc::ptr_eq(&layer.process, process));
+    });
+}

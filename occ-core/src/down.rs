@@ -1,0 +1,100 @@
+//! What a watcher is told.
+
+use std::fmt;
+
+use occ_inbox::{Message, Pid, Receive};
+use occ_sck::{DecodeError, Envelope};
+use occ_spawn::{ExitReason, ExitReport};
+
+use crate::protocol::Ended;
+
+/// Names a monitor of the calling process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MonitorRef(pub(crate) u64);
+
+/// A monitored process has ended.
+///
+/// It is received as any message is: `receive::<Down>()`. It cannot be sent, so that nobody can forge one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Down {
+    /// Which monitor this answers.
+    pub monitor: MonitorRef,
+    /// Who ended.
+    pub pid: Pid,
+    /// Why.
+    pub reason: ExitReason,
+    /// What else is known.
+    pub report: ExitReport,
+}
+
+impl Down {
+    pub(crate) fn new(ended: &Ended, report: Option<Envelope>) -> Down {
+        let (reason, report) = told(ended, report);
+        Down {
+            monitor: MonitorRef(ended.number),
+            pid: ended.pid,
+            reason,
+            report,
+        }
+    }
+}
+
+impl Receive for Down {
+    fn from_message(message: &Message) -> Result<Down, DecodeError> {
+        message.decode_system()
+    }
+}
+
+/// A process has ended abnormally, and nobody watched it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AbnormalExit {
+    /// Who ended.
+    pub pid: Pid,
+    /// The function that it ran.
+    pub function: String,
+    /// Why it ended.
+    pub reason: ExitReason,
+    /// What else is known.
+    pub report: ExitReport,
+}
+
+impl AbnormalExit {
+    pub(crate) fn new(ended: &Ended, report: Option<Envelope>) -> AbnormalExit {
+        let (reason, report) = told(ended, report);
+        AbnormalExit {
+            pid: ended.pid,
+            function: ended.name.clone(),
+            reason,
+            report,
+        }
+    }
+}
+
+/// One line, for people.
+impl fmt::Display for AbnormalExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pid, self.function)?;
+        if let Some(os_pid) = self.report.os_pid {
+            write!(f, " (pid {os_pid})")?;
+        }
+        write!(f, " {}", self.reason)
+    }
+}
+
+fn told(ended: &Ended, report: Option<Envelope>) -> (ExitReason, ExitReport) {
+    let mut exit = ExitReport::default();
+    let Some(facts) = ended.facts else {
+        return (ExitReason::NoProcess, exit);
+    };
+    exit.os_pid = Some(facts.os_pid);
+    exit.status = Some(facts.status);
+    exit.started = Some(facts.started);
+    exit.ended = Some(facts.ended);
+    let reason = match report {
+        None if ended.reported => ExitReason::undelivered("no file descriptor was left for it"),
+        report => ExitReason::new(facts.status, report.filter(|_| ended.reported)),
+    };
+    (reason, exit)
+}

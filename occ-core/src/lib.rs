@@ -1,0 +1,58 @@
+//! The coordinator of a system of processes, and what a process and a program see of it.
+//!
+//! - [`System`] is a running system, from the side of the program that started it; [`run()`] is one for
+//!   the time that a function takes.
+//! - [`Process`] is the calling process: spawn, monitor, send, receive.
+//! - [`Down`] tells a watcher how a process ended.
+//! - [`state`] is the coordinator as a pure state machine, and [`protocol`] what is said to it.
+//!
+//! # Example
+//!
+//! ```
+//! use occ_core::{Down, ExitReason, System};
+//!
+//! fn add(a: u64, b: u64) -> u64 {
+//!     a + b
+//! }
+//!
+//! let mut system = System::start()?;
+//! let me = system.process();
+//! let (pid, monitor) = me.spawn_monitor(add, (1, 2))?;
+//! let down: Down = me.receive()?;
+//! assert_eq!((down.pid, down.monitor), (pid, monitor));
+//! let ExitReason::Value(sum) = down.reason else { panic!("it {}", down.reason) };
+//! assert_eq!(sum.get::<u64>()?, 3);
+//! system.stop();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
+mod central;
+mod control;
+pub mod current;
+mod down;
+mod error;
+mod line;
+mod process;
+pub mod protocol;
+mod run;
+mod start;
+pub mod state;
+mod sys;
+mod system;
+
+pub use control::Control;
+pub use down::{AbnormalExit, Down, MonitorRef};
+pub use error::{RunError, SpawnError, StartError, SystemError};
+pub use process::Process;
+pub use protocol::ProcessInfo;
+pub use run::{Yields, run, run_with};
+pub use system::{Builder, System};
+
+pub use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
+pub use occ_sck::{DecodeError, Term};
+pub use occ_spawn::{
+    Arguments, ExitReason, ExitReport, Failure, Function, OsPid, OsStatus, Outcome, Panic, Signal,
+    Value, exit, fail,
+};

@@ -1,0 +1,393 @@
+//! A process of a system, from its own side: everything that the free functions of the facade do.
+
+use std::time::Duration;
+
+use occ_inbox::{Inbox, Lost, Message, Pid, Receive, ReceiveError, SendError};
+use occ_sck::{Blob, Bytes, Deadline, MAX_NAME, Term};
+use occ_spawn::zygote::Args;
+use occ_spawn::{Arguments, Function, OsPid, Outcome};
+
+use crate::control::{Control, Line, NotAsked};
+use crate::down::{Down, MonitorRef};
+use crate::error::{SpawnError, SystemError};
+use crate::protocol::{ProcessInfo, Reply, Request};
+use crate::start::Entry;
+use crate::sys::ForkGuard;
+
+/// The calling process, as a process of its system.
+///
+/// One thread has it. What it can do, the free functions of the facade do for the process that they are called in.
+#[derive(Debug)]
+pub struct Process {
+    inbox: Inbox<Control>,
+    guard: &'static ForkGuard,
+    monitors: u64,
+    /// Requests since the last reply that may each be answered at once, by news.
+    unanswered: u32,
+}
+
+/// How many requests are made without looking at the answers. The coordinator does not read a process that is far
+/// behind with them, and a process that waits to be read, and does not look, waits for ever.
+const UNANSWERED_MAX: u32 = 128;
+
+impl std::fmt::Debug for ForkGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ForkGuard(fork: {})", self.is_fork())
+    }
+}
+
+/// Why a process has no part in its system.
+pub(crate) enum Unfit {
+    Lost,
+    Io(std::io::Error),
+}
+
+impl From<NotAsked> for SpawnError {
+    fn from(error: NotAsked) -> SpawnError {
+        match error {
+            NotAsked::Lost => SpawnError::SystemDown,
+            NotAsked::Io { op, source } => SpawnError::Io {
+                op: op.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
+impl From<NotAsked> for SystemError {
+    fn from(error: NotAsked) -> SystemError {
+        match error {
+            NotAsked::Lost => SystemError::SystemDown,
+            NotAsked::Io { op, source } => SystemError::Io {
+                op: op.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
+impl Process {
+    pub(crate) fn new(line: Line) -> Result<Process, Unfit> {
+        let mut control = Control::new(line);
+        let me = control.who_am_i().map_err(|Lost| Unfit::Lost)?;
+        let inbox = Inbox::new(me, control).map_err(Unfit::Io)?;
+        let guard = ForkGuard::arm().map_err(Unfit::Io)?;
+        Ok(Process {
+            inbox,
+            guard,
+            monitors: 0,
+            unanswered: 0,
+        })
+    }
+
+    /// Its name.
+    pub fn self_pid(&self) -> Pid {
+        self.inbox.pid()
+    }
+
+    fn is_fork(&self) -> bool {
+        self.guard.is_fork()
+    }
+
+    /// Runs `function` with `args` in a new process. When this returns the process exists, and what is
+    /// sent to it arrives.
+    ///
+    /// # Errors
+    ///
+    /// No process was made: see [`SpawnError`].
+    pub fn spawn<F, A, K>(&mut self, function: F, args: A) -> Result<Pid, SpawnError>
+    where
+        F: Function<A>,
+        A: Arguments,
+        F::Output: Outcome<K>,
+    {
+        self.launch(Entry::of(&function), &args, None, false)
+    }
+
+    /// As [`Process::spawn`], with a monitor from before the first line of the function.
+    ///
+    /// # Errors
+    ///
+    /// No process was made, and there will be no Down: see [`SpawnError`].
+    pub fn spawn_monitor<F, A, K>(
+        &mut self,
+        function: F,
+        args: A,
+    ) -> Result<(Pid, MonitorRef), SpawnError>
+    where
+        F: Function<A>,
+        A: Arguments,
+        F::Output: Outcome<K>,
+    {
+        self.launch_monitored(Entry::of(&function), &args, false)
+    }
+
+    pub(crate) fn launch_monitored<A: Arguments>(
+        &mut self,
+        entry: Entry,
+        args: &A,
+        keep_stdin: bool,
+    ) -> Result<(Pid, MonitorRef), SpawnError> {
+        let monitor = self.next_monitor();
+        let pid = self.launch(entry, args, Some(monitor), keep_stdin)?;
+        Ok((pid, monitor))
+    }
+
+    fn launch<A: Arguments>(
+        &mut self,
+        entry: Entry,
+        args: &A,
+        monitor: Option<MonitorRef>,
+        keep_stdin: bool,
+    ) -> Result<Pid, SpawnError> {
+        if self.is_fork() {
+            return Err(SpawnError::Forked);
+        }
+        let mut bytes = Vec::new();
+        occ_sck::encode_into(args, &mut bytes)?;
+        let (args, blob) = match Args::new(bytes)? {
+            Args::Inline(bytes) => (bytes, None),
+            Args::Blob(blob) => (Vec::new(), Some(blob)),
+        };
+        let id = self.inbox.connector().id();
+        // A request is one datagram, so nothing in it may be as long as it likes.
+        let name = entry.name[..entry.name.floor_char_boundary(MAX_NAME)].to_owned();
+        let request = Request::Spawn {
+            id,
+            monitor: monitor.map(|monitor| monitor.0),
+            function: entry.function,
+            name,
+            args: Bytes(args),
+            blob: blob.as_ref().map(Blob::len),
+            keep_stdin,
+        };
+        self.inbox.connector().ask(&request, blob.as_ref())?;
+        match self.reply(id).map_err(|Lost| SpawnError::SystemDown)? {
+            Reply::Spawned { pid, .. } => Ok(pid),
+            Reply::NotSpawned { why, .. } => Err(why.into()),
+            Reply::Failed { op, errno, .. } => Err(SpawnError::Io {
+                op,
+                source: std::io::Error::from_raw_os_error(errno),
+            }),
+            _ => Err(SpawnError::SystemDown),
+        }
+    }
+
+    /// Waits for the reply to the request `id`. The coordinator never waits for us, so it comes, or the
+    /// coordinator is gone.
+    fn reply(&mut self, id: u64) -> Result<Reply, Lost> {
+        loop {
+            if let Some(reply) = self.inbox.connector().take_reply(id) {
+                // Answers come in the order of the questions.
+                self.unanswered = 0;
+                return Ok(reply);
+            }
+            self.inbox.attend(Deadline::Never)?;
+        }
+    }
+
+    fn next_monitor(&mut self) -> MonitorRef {
+        self.monitors += 1;
+        MonitorRef(self.monitors)
+    }
+
+    /// Asks to be told when `target` ends: exactly one [`Down`] will come, at once if there is no such
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// There is no system to tell.
+    pub fn monitor(&mut self, target: Pid) -> Result<MonitorRef, SystemError> {
+        self.check()?;
+        let monitor = self.next_monitor();
+        self.inbox.connector().ask(
+            &Request::Monitor {
+                number: monitor.0,
+                target,
+            },
+            None,
+        )?;
+        self.unanswered += 1;
+        if self.unanswered == UNANSWERED_MAX {
+            // No monitor has this number. The answer comes after all others.
+            self.ask(|id| Request::Demonitor { id, number: 0 })?;
+        }
+        Ok(monitor)
+    }
+
+    /// Takes a monitor back. Its Down will not be received any more, not even if it is in the inbox already.
+    ///
+    /// # Errors
+    ///
+    /// There is no system to tell.
+    pub fn demonitor(&mut self, monitor: MonitorRef) -> Result<(), SystemError> {
+        self.check()?;
+        self.ask(|id| Request::Demonitor {
+            id,
+            number: monitor.0,
+        })?;
+        // What was told before the reply has arrived before the reply.
+        self.inbox.retain(|message| {
+            message
+                .system::<Down>()
+                .is_none_or(|down| down.monitor != monitor)
+        });
+        Ok(())
+    }
+
+    /// The processes of the system at this moment.
+    ///
+    /// # Errors
+    ///
+    /// There is no system to ask.
+    pub fn processes(&mut self) -> Result<Vec<ProcessInfo>, SystemError> {
+        self.check()?;
+        match self.ask(|id| Request::Processes { id })? {
+            Reply::Processes { list, .. } => Ok(list),
+            _ => Err(SystemError::SystemDown),
+        }
+    }
+
+    /// What the kernel calls a process.
+    ///
+    /// # Errors
+    ///
+    /// There is no such process, or no system to ask.
+    pub fn os_pid(&mut self, pid: Pid) -> Result<OsPid, SystemError> {
+        self.check()?;
+        match self.ask(|id| Request::OsPid { id, pid })? {
+            Reply::OsPid { os_pid, .. } => Ok(os_pid),
+            Reply::NoProcess { .. } => Err(SystemError::NoProcess { pid }),
+            _ => Err(SystemError::SystemDown),
+        }
+    }
+
+    /// Ends a process with SIGKILL. It cannot be caught.
+    ///
+    /// # Errors
+    ///
+    /// There is no such process, or no system to tell.
+    pub fn kill(&mut self, pid: Pid) -> Result<(), SystemError> {
+        self.check()?;
+        match self.ask(|id| Request::Kill { id, pid })? {
+            Reply::Done { .. } => Ok(()),
+            Reply::NoProcess { .. } => Err(SystemError::NoProcess { pid }),
+            Reply::IsHost { .. } => Err(SystemError::IsHost { pid }),
+            _ => Err(SystemError::SystemDown),
+        }
+    }
+
+    fn check(&self) -> Result<(), SystemError> {
+        if self.is_fork() {
+            Err(SystemError::Forked)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ask(&mut self, request: impl FnOnce(u64) -> Request) -> Result<Reply, SystemError> {
+        let id = self.inbox.connector().id();
+        self.inbox.connector().ask(&request(id), None)?;
+        match self.reply(id).map_err(|Lost| SystemError::SystemDown)? {
+            Reply::Failed { op, errno, .. } => Err(SystemError::Io {
+                op,
+                source: std::io::Error::from_raw_os_error(errno),
+            }),
+            reply => Ok(reply),
+        }
+    }
+
+    /// Sends `value` to `to`; waits while that one has no room.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
+        self.sender()?.send(to, value)
+    }
+
+    /// Sends `value` to `to` if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn try_send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
+        self.sender()?.try_send(to, value)
+    }
+
+    /// Sends `value` to `to` if there is room for it within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send_timeout<T: Term>(
+        &mut self,
+        to: Pid,
+        value: &T,
+        limit: Duration,
+    ) -> Result<(), SendError> {
+        self.sender()?.send_timeout(to, value, limit)
+    }
+
+    fn sender(&mut self) -> Result<&mut Inbox<Control>, SendError> {
+        if self.is_fork() {
+            Err(SendError::Forked)
+        } else {
+            Ok(&mut self.inbox)
+        }
+    }
+
+    /// The inbox, to receive from.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError::Forked`] in a plain fork of the process.
+    pub fn inbox(&mut self) -> Result<&mut Inbox<Control>, ReceiveError> {
+        if self.is_fork() {
+            Err(ReceiveError::Forked)
+        } else {
+            Ok(&mut self.inbox)
+        }
+    }
+
+    /// Receives the oldest `T`; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive<T: Receive>(&mut self) -> Result<T, ReceiveError> {
+        self.inbox()?.receive()
+    }
+
+    /// Receives the oldest `T`, if there is one within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_timeout<T: Receive>(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<T>, ReceiveError> {
+        self.inbox()?.receive_timeout(limit)
+    }
+
+    /// Receives the oldest message of any type; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_any(&mut self) -> Result<Message, ReceiveError> {
+        self.inbox()?.receive_any()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The host goes, and its system with it, even if a fork of it holds the socket. A fork of it that drops its
+        // copy says nothing.
+        if !self.is_fork() {
+            self.inbox.connector().hang_up();
+        }
+        self.guard.disarm();
+    }
+}

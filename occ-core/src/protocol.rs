@@ -1,0 +1,275 @@
+//! What a process and the coordinator say to each other, over the process's control socket.
+//!
+//! Every message is one datagram; what is longer travels in a memory file. A request with an `id` is answered by
+//! one reply with that id. [`News`] come unasked.
+
+use std::time::SystemTime;
+
+use occ_inbox::{Pid, Refusal, Standing};
+use occ_sck::Bytes;
+use occ_spawn::{OsPid, OsStatus};
+use serde::{Deserialize, Serialize};
+
+/// The kinds of frame between a process and the coordinator.
+pub(crate) mod kind {
+    use occ_sck::kind::SYSTEM;
+
+    pub(crate) const REQUEST: u8 = SYSTEM;
+    pub(crate) const REPLY: u8 = SYSTEM + 1;
+    pub(crate) const NEWS: u8 = SYSTEM + 2;
+    /// On the host's second socket: the coordinator is ready.
+    pub(crate) const READY: u8 = SYSTEM + 3;
+    /// On the host's second socket: it cannot start.
+    pub(crate) const NOT_READY: u8 = SYSTEM + 4;
+    /// On the host's second socket: a process that nobody watched has ended abnormally. Its report, if
+    /// there is one, stands before it.
+    pub(crate) const ABNORMAL: u8 = SYSTEM + 5;
+}
+
+/// What a process asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// A new process.
+    Spawn {
+        /// Names the reply.
+        id: u64,
+        /// Monitor it from before its first line, under this number.
+        monitor: Option<u64>,
+        /// Where its function is in the image.
+        function: u64,
+        /// What people call that function.
+        name: String,
+        /// The encoded arguments, unless they are in a memory file that comes along.
+        args: Bytes,
+        /// The length of that file.
+        blob: Option<u64>,
+        /// It gets the host's standard input. Only the host may give it away.
+        keep_stdin: bool,
+    },
+    /// Tell me when `target` ends.
+    Monitor {
+        /// What the asker calls it.
+        number: u64,
+        /// Whose end.
+        target: Pid,
+    },
+    /// Do not tell me any more.
+    Demonitor {
+        /// Names the reply.
+        id: u64,
+        /// What the asker calls it.
+        number: u64,
+    },
+    /// A connection.
+    Connect {
+        /// Names the wish, in [`News::Given`].
+        id: u64,
+        /// With whom.
+        to: Pid,
+        /// What the asker knows of it.
+        standing: Standing,
+    },
+    /// All processes there are.
+    Processes {
+        /// Names the reply.
+        id: u64,
+    },
+    /// The OS pid of a process.
+    OsPid {
+        /// Names the reply.
+        id: u64,
+        /// Of which.
+        pid: Pid,
+    },
+    /// End a process with SIGKILL.
+    Kill {
+        /// Names the reply.
+        id: u64,
+        /// Which.
+        pid: Pid,
+    },
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// The process exists.
+    Spawned {
+        /// Of the request.
+        id: u64,
+        /// Its name.
+        pid: Pid,
+    },
+    /// It does not, and never will.
+    NotSpawned {
+        /// Of the request.
+        id: u64,
+        /// Why.
+        why: NotSpawned,
+    },
+    /// What was asked has been done.
+    Done {
+        /// Of the request.
+        id: u64,
+    },
+    /// There is no such process.
+    NoProcess {
+        /// Of the request.
+        id: u64,
+    },
+    /// The process is the host, which is not the system's to kill.
+    IsHost {
+        /// Of the request.
+        id: u64,
+    },
+    /// All processes.
+    Processes {
+        /// Of the request.
+        id: u64,
+        /// In the order in which they were spawned.
+        list: Vec<ProcessInfo>,
+    },
+    /// An OS pid.
+    OsPid {
+        /// Of the request.
+        id: u64,
+        /// The number.
+        os_pid: OsPid,
+    },
+    /// The answer could not be handed over.
+    Failed {
+        /// Of the request.
+        id: u64,
+        /// The call that failed.
+        op: String,
+        /// What the kernel said.
+        errno: i32,
+    },
+    /// A request came with a file descriptor that could not be taken, and nothing of it can be read.
+    Unread,
+}
+
+impl Reply {
+    /// The request that this answers; `None` if the coordinator does not know.
+    pub(crate) fn id(&self) -> Option<u64> {
+        match self {
+            Reply::Spawned { id, .. }
+            | Reply::NotSpawned { id, .. }
+            | Reply::Done { id }
+            | Reply::NoProcess { id }
+            | Reply::IsHost { id }
+            | Reply::Processes { id, .. }
+            | Reply::OsPid { id, .. }
+            | Reply::Failed { id, .. } => Some(*id),
+            Reply::Unread => None,
+        }
+    }
+}
+
+/// Why a process was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NotSpawned {
+    /// The coordinator has no file descriptor for another.
+    TooMany {
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The kernel refused to fork.
+    Fork {
+        /// What it said.
+        errno: i32,
+    },
+    /// The zygote died with the request.
+    ZygoteDied,
+    /// There is no zygote, and none can be made.
+    NoZygote {
+        /// Why not.
+        why: String,
+    },
+    /// A system call of the coordinator failed.
+    Io {
+        /// The call.
+        op: String,
+        /// What the kernel said.
+        errno: i32,
+    },
+    /// The system is about to end.
+    Stopping,
+}
+
+/// What a process is told unasked.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum News {
+    /// Who it is: the first thing that it is told.
+    You {
+        /// Its name.
+        pid: Pid,
+    },
+    /// Here is a connection. It comes with the news, as a file descriptor.
+    Connected {
+        /// With whom.
+        peer: Pid,
+    },
+    /// A connection was asked for that was given before: whoever has not seen the news of it could not take
+    /// it.
+    Given {
+        /// Which wish this answers.
+        id: u64,
+        /// With whom.
+        peer: Pid,
+    },
+    /// There will be no connection.
+    Refused {
+        /// With whom.
+        peer: Pid,
+        /// Why.
+        why: Refusal,
+    },
+    /// A process that it was connected with has died.
+    Gone {
+        /// Which.
+        peer: Pid,
+    },
+    /// A process that it monitored has ended. Its report, if it left one, comes before.
+    Down(Ended),
+}
+
+/// The end of a process, as it is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ended {
+    /// What the watcher calls its monitor; 0 where nobody watched.
+    pub number: u64,
+    /// Who ended.
+    pub pid: Pid,
+    /// The function that it ran.
+    pub name: String,
+    /// What is known; nothing if there was no such process.
+    pub facts: Option<Facts>,
+    /// A report stands before this.
+    pub reported: bool,
+}
+
+/// What the kernel and the clock say of a process that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Its OS pid.
+    pub os_pid: OsPid,
+    /// How it ended.
+    pub status: OsStatus,
+    /// When it began.
+    pub started: SystemTime,
+    /// When its end was noticed.
+    pub ended: SystemTime,
+}
+
+/// A process of the system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Its name.
+    pub pid: Pid,
+    /// What the kernel calls it; `None` while it is being made.
+    pub os_pid: Option<OsPid>,
+    /// The function that it runs.
+    pub function: String,
+}

@@ -1,0 +1,69 @@
+//! The first lines of a process of a system: from the descriptor that names its function to the function.
+
+use std::marker::PhantomData;
+
+use occ_spawn::entry::{Context, Descriptor, End, call, check_captures_nothing};
+use occ_spawn::{Arguments, Function, Outcome};
+
+use crate::control::Line;
+use crate::current;
+use crate::process::{Process, Unfit};
+
+/// A function, as it is named to the coordinator.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    /// Where its descriptor is in the image.
+    pub(crate) function: u64,
+    /// What people call it.
+    pub(crate) name: &'static str,
+}
+
+impl Entry {
+    pub(crate) fn of<F, A, K>(function: &F) -> Entry
+    where
+        F: Function<A>,
+        A: Arguments,
+        F::Output: Outcome<K>,
+    {
+        check_captures_nothing(function);
+        let entry = Start::<F, A, K>::ENTRY;
+        Entry {
+            function: entry.offset(),
+            name: entry.name(),
+        }
+    }
+}
+
+struct Start<F, A, K>(PhantomData<(F, A, K)>);
+
+impl<F, A, K> Start<F, A, K>
+where
+    F: Function<A>,
+    A: Arguments,
+    F::Output: Outcome<K>,
+{
+    const ENTRY: &'static Descriptor = &Descriptor::new(std::any::type_name::<F>, Self::run);
+
+    fn run(context: Context) -> End {
+        let args = match occ_sck::decode::<A>(&context.args) {
+            Ok(args) => args,
+            Err(error) => return failed("the arguments could not be decoded", &error),
+        };
+        match Process::new(Line::Process(context.control)) {
+            Ok(process) => current::set(process),
+            // The coordinator has died, and so shall we, at any moment.
+            Err(Unfit::Lost) => return End::chain(vec!["the system has gone down".to_owned()]),
+            Err(Unfit::Io(error)) => return failed("no inbox could be made", &error),
+        }
+        call::<F, A>(args).into_end()
+    }
+}
+
+fn failed(what: &str, error: &dyn std::error::Error) -> End {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    End::chain(
+        std::iter::once(what.to_owned())
+            .chain(causes.map(ToString::to_string))
+            .collect(),
+    )
+}

@@ -1,0 +1,157 @@
+//! Ends: of processes, one by one, and of the system.
+
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use occ_inbox::{Pid, Refusal};
+use occ_spawn::OsStatus;
+
+use super::{Effect, Phase, Process, Serial, State};
+use crate::protocol::{Ended, Facts, News, Reply};
+
+impl State {
+    pub(super) fn kill(&mut self, id: u64, pid: Pid, effects: &mut Vec<Effect>) -> Reply {
+        let found = self.find(pid).and_then(|serial| self.process(serial));
+        let Some(process) = found else {
+            return Reply::NoProcess { id };
+        };
+        match process.phase {
+            Phase::Host => return Reply::IsHost { id },
+            Phase::Launching(_) => process.doomed = true,
+            Phase::Running { os_pid, .. } => effects.push(Effect::Kill { os_pid }),
+        }
+        Reply::Done { id }
+    }
+
+    pub(super) fn hung_up(&mut self, serial: Serial, effects: &mut Vec<Effect>) {
+        let Some(process) = self.process(serial) else {
+            return;
+        };
+        if !std::mem::take(&mut process.open) {
+            return;
+        }
+        effects.push(Effect::Close { process: serial });
+        match process.phase {
+            Phase::Host => self.stop(effects),
+            Phase::Launching(_) => effects.push(Effect::AskZygote { process: serial }),
+            Phase::Running { os_pid, .. } => {
+                effects.push(Effect::AwaitEnd {
+                    process: serial,
+                    os_pid,
+                });
+            }
+        }
+    }
+
+    pub(super) fn ended(
+        &mut self,
+        serial: Serial,
+        status: OsStatus,
+        at: SystemTime,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(process) = self.processes.get(&serial) else {
+            return;
+        };
+        let Phase::Running { os_pid, started } = process.phase else {
+            return;
+        };
+        let Some(mut process) = self.processes.remove(&serial) else {
+            return;
+        };
+        effects.push(Effect::Close { process: serial });
+        self.unwatch(serial, &mut process);
+
+        // With process zero of a `run` everything ends. The others are killed before they hear of it: none is
+        // to fail for want of it, and be reported for that.
+        if !self.host_listed && serial == self.host + 1 {
+            self.kill_all(effects);
+        }
+
+        let report = std::mem::take(&mut process.words)
+            .confirmed_by(status)
+            .map(Rc::new);
+        // A report that was lost is believed to have said what the status says, which no signal does.
+        let lost = process.unheard && status.code().is_some();
+        let pid = self.pid(serial);
+        let ended = |number| Ended {
+            number,
+            pid,
+            name: process.name.clone(),
+            facts: Some(Facts {
+                os_pid,
+                status,
+                started,
+                ended: at,
+            }),
+            reported: report.is_some() || lost,
+        };
+        for (watcher, number) in &process.watchers {
+            let (ended, report) = (ended(*number), report.clone());
+            effects.push(Effect::Down {
+                to: *watcher,
+                ended,
+                report,
+            });
+        }
+        if process.watchers.is_empty() && status.is_abnormal() && !self.stopping {
+            effects.push(Effect::Abnormal {
+                ended: ended(0),
+                report: report.clone(),
+            });
+        }
+        self.tell_peers(serial, &process, effects);
+        self.finish_if_empty(effects);
+    }
+
+    /// Tells those that had a connection with a process, or asked about it, that it is no more. A Down says
+    /// as much.
+    pub(super) fn tell_peers(
+        &mut self,
+        serial: Serial,
+        process: &Process,
+        effects: &mut Vec<Effect>,
+    ) {
+        let peer = self.pid(serial);
+        for to in &process.peers {
+            if let Some(other) = self.processes.get_mut(to) {
+                other.peers.remove(&serial);
+                if !process.is_watched_by(*to) {
+                    effects.push(Effect::Tell {
+                        to: *to,
+                        news: News::Gone { peer },
+                    });
+                }
+            }
+        }
+        self.answer(
+            process.questions.iter().copied(),
+            serial,
+            Refusal::NoProcess,
+            effects,
+        );
+    }
+
+    pub(super) fn stop(&mut self, effects: &mut Vec<Effect>) {
+        if self.stopping {
+            return;
+        }
+        self.kill_all(effects);
+        self.finish_if_empty(effects);
+    }
+
+    pub(super) fn kill_all(&mut self, effects: &mut Vec<Effect>) {
+        self.stopping = true;
+        for process in self.processes.values() {
+            if let Some(os_pid) = process.os_pid() {
+                effects.push(Effect::Kill { os_pid });
+            }
+        }
+    }
+
+    pub(super) fn finish_if_empty(&self, effects: &mut Vec<Effect>) {
+        if self.stopping && self.processes.keys().all(|process| *process == self.host) {
+            effects.push(Effect::Finish);
+        }
+    }
+}

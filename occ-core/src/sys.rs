@@ -1,0 +1,169 @@
+//! All of this crate's unsafe code: signals as a file descriptor, any child's end, a page that forks lose.
+#![expect(unsafe_code, reason = "signalfd, waitid for any child, madvise")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Sets the coordinator's signals up and gives the descriptor on which ended children are told.
+///
+/// The terminal's interrupt and quit are for the host alone, so they stay blocked here, as does the
+/// signal of a closed pipe. A host that ignores SIGCHLD passed that on, and would have every exit status thrown away.
+#[doc(alias = "signalfd")]
+pub(crate) fn child_signals() -> io::Result<OwnedFd> {
+    let mut default = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: all-zero is a valid sigaction, with SIG_DFL for its action.
+    let default = unsafe { default.assume_init_mut() };
+    // Stopping and going on are no ends.
+    default.sa_flags = libc::SA_NOCLDSTOP;
+    // SAFETY: `default` is initialised; the old action is not asked for.
+    unsafe { libc::sigaction(libc::SIGCHLD, default, ptr::null_mut()) };
+
+    let blocked = set_of(&[libc::SIGCHLD, libc::SIGINT, libc::SIGQUIT, libc::SIGPIPE]);
+    // SAFETY: the set is initialised; the old mask is not asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, ptr::null_mut()) };
+
+    let child = set_of(&[libc::SIGCHLD]);
+    // SAFETY: the set is initialised; -1 asks for a new descriptor.
+    let fd =
+        unsafe { libc::signalfd(-1, &raw const child, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: made just now, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Runs `body` with every signal blocked on this thread, and so on the threads that it starts.
+pub(crate) fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset writes the set it is given.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: the set is initialised; the old mask is written to the other.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    let result = body();
+    // SAFETY: `before` was written by the call above, which cannot fail with these arguments.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut()) };
+    result
+}
+
+fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset writes the set it is given.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    for signal in signals {
+        // SAFETY: the set is initialised, and the number a valid signal.
+        unsafe { libc::sigaddset(set.as_mut_ptr(), *signal) };
+    }
+    // SAFETY: initialised by sigemptyset.
+    unsafe { set.assume_init() }
+}
+
+/// Takes the signals that are there; the children that they name. More may have ended than are named:
+/// signals of one kind merge.
+pub(crate) fn signalled_children(fd: &OwnedFd) -> Vec<u32> {
+    let mut children = Vec::new();
+    loop {
+        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: the buffer is as long as is said.
+        let read = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+        if usize::try_from(read) != Ok(size) {
+            return children;
+        }
+        // SAFETY: the kernel has filled all of it.
+        children.push(unsafe { info.assume_init() }.ssi_pid);
+    }
+}
+
+/// A child that has ended, whichever, left unreaped. `None` when there is none.
+#[doc(alias = "waitid")]
+pub(crate) fn any_ended_child() -> Option<u32> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid writes the structure it is given.
+    let found = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
+    if found != 0 {
+        return None;
+    }
+    // SAFETY: zeroed, and written by waitid; si_pid stays 0 when there was nobody.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: si_pid is valid for what waitid fills in.
+    let pid = unsafe { info.si_pid() };
+    u32::try_from(pid).ok().filter(|pid| *pid != 0)
+}
+
+/// A page that says whether this process is the one that called [`ForkGuard::arm`], or a fork of it.
+pub(crate) struct ForkGuard {
+    mark: NonNull<AtomicU8>,
+}
+
+// SAFETY: the page is never unmapped, and only read and written as an atomic.
+unsafe impl Send for ForkGuard {}
+// SAFETY: as above.
+unsafe impl Sync for ForkGuard {}
+
+static PAGE: OnceLock<ForkGuard> = OnceLock::new();
+
+/// How many have armed the guard and not disarmed it. A fork has the number of its parent.
+static ARMED: AtomicUsize = AtomicUsize::new(0);
+
+impl ForkGuard {
+    /// True in a fork of a process that was part of a system when it forked.
+    pub(crate) fn is_fork_of_armed() -> bool {
+        ARMED.load(Ordering::Relaxed) > 0 && PAGE.get().is_some_and(ForkGuard::is_fork)
+    }
+
+    /// Marks this process as no fork. Every fork from now on finds the mark gone.
+    ///
+    /// A fork of a process that was part of a system must not call it: see [`ForkGuard::is_fork_of_armed`].
+    #[doc(alias = "MADV_WIPEONFORK")]
+    pub(crate) fn arm() -> io::Result<&'static ForkGuard> {
+        let guard = match PAGE.get() {
+            Some(guard) => guard,
+            None => {
+                let fresh = ForkGuard::map()?;
+                PAGE.get_or_init(|| fresh)
+            }
+        };
+        guard.mark().store(1, Ordering::Relaxed);
+        ARMED.fetch_add(1, Ordering::Relaxed);
+        Ok(guard)
+    }
+
+    /// Undoes one [`ForkGuard::arm`].
+    pub(crate) fn disarm(&self) {
+        ARMED.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn map() -> io::Result<ForkGuard> {
+        let size = rustix::param::page_size();
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh anonymous mapping touches nothing that exists.
+        let page = unsafe { libc::mmap(ptr::null_mut(), size, prot, flags, -1, 0) };
+        if page == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the range is the mapping just made.
+        if unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let mark = NonNull::new(page.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(ForkGuard { mark })
+    }
+
+    fn mark(&self) -> &AtomicU8 {
+        // SAFETY: the page is mapped for ever, zeroed at first, and accessed as this type alone.
+        unsafe { self.mark.as_ref() }
+    }
+
+    /// True in a fork.
+    pub(crate) fn is_fork(&self) -> bool {
+        self.mark().load(Ordering::Relaxed) == 0
+    }
+}

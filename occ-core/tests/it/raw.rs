@@ -1,0 +1,140 @@
+//! What processes do here that safe Rust does not: all of these tests' unsafe code.
+#![expect(
+    unsafe_code,
+    reason = "the system calls that a coordinator must survive"
+)]
+
+use std::os::fd::{BorrowedFd, RawFd};
+
+use occ_sck::Socket;
+
+/// Ends the process without a word.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes any status.
+    unsafe { libc::_exit(code) }
+}
+
+/// fork(2); `None` in the child.
+pub(crate) fn fork() -> Option<u32> {
+    // SAFETY: glibc makes its own locks usable in the child, and no test forks while another of its threads
+    // could hold one of ours.
+    match unsafe { libc::fork() } {
+        0 => None,
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        pid => Some(pid.unsigned_abs()),
+    }
+}
+
+/// Waits for a child of the caller's own, and gives its wait status.
+pub(crate) fn wait_for(pid: u32) -> i32 {
+    let mut status = 0;
+    // SAFETY: waitpid writes the status it is given.
+    let waited = unsafe { libc::waitpid(i32::try_from(pid).unwrap(), &raw mut status, 0) };
+    assert_eq!(
+        waited,
+        i32::try_from(pid).unwrap(),
+        "{}",
+        std::io::Error::last_os_error()
+    );
+    status
+}
+
+pub(crate) fn ignore_sigchld() {
+    // SAFETY: SIG_IGN is a valid action for SIGCHLD.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Lives until a signal ends it.
+pub(crate) fn stay() -> ! {
+    loop {
+        // SAFETY: pause has no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// Sends a signal to the calling process, and waits for it to work.
+pub(crate) fn die_by(signal: i32) -> ! {
+    // SAFETY: getpid has no arguments.
+    let pid = unsafe { libc::getpid() };
+    // SAFETY: kill takes any numbers.
+    unsafe { libc::kill(pid, signal) };
+    stay()
+}
+
+/// A duplicate of the calling process's control socket.
+pub(crate) fn control() -> Socket {
+    // SAFETY: every process has its control socket here, and these tests do not close it meanwhile.
+    let control = unsafe { BorrowedFd::borrow_raw(3) };
+    Socket::from(control.try_clone_to_owned().unwrap())
+}
+
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: whoever owns it does not use it any more.
+    assert_eq!(unsafe { libc::close(fd) }, 0);
+}
+
+/// Ends the calling thread, and with it the process only if it was the last.
+pub(crate) fn end_thread() -> ! {
+    // SAFETY: exit(2) of the thread alone. Nothing on its stack is used by others.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!()
+}
+
+/// ptrace(2) of a process that forks: stops it, and the child, at each fork.
+pub(crate) struct Tracer {
+    forker: u32,
+}
+
+impl Tracer {
+    /// `None` where it is not allowed.
+    pub(crate) fn of(forker: u32) -> Option<Tracer> {
+        let options = libc::PTRACE_O_TRACEFORK | libc::PTRACE_O_TRACECLONE;
+        ptrace(libc::PTRACE_SEIZE, forker, options as usize).then_some(Tracer { forker })
+    }
+
+    /// Waits until it forks; the child, which has not run yet.
+    pub(crate) fn next_fork(&self) -> u32 {
+        wait_for_stop(self.forker);
+        let mut child: libc::c_ulong = 0;
+        assert!(ptrace(
+            libc::PTRACE_GETEVENTMSG,
+            self.forker,
+            (&raw mut child).expose_provenance()
+        ));
+        let child = u32::try_from(child).unwrap();
+        wait_for_stop(child);
+        child
+    }
+
+    /// Lets a stopped one go on, not traced any more.
+    pub(crate) fn release(pid: u32) {
+        ptrace(libc::PTRACE_DETACH, pid, 0);
+    }
+
+    /// Kills a stopped one. Its parent learns of it when this returns.
+    pub(crate) fn kill(pid: u32) {
+        // SAFETY: kill takes any numbers.
+        unsafe { libc::kill(i32::try_from(pid).unwrap(), libc::SIGKILL) };
+        assert!(libc::WIFSIGNALED(wait_for_traced(pid)));
+    }
+}
+
+fn ptrace(request: libc::c_uint, pid: u32, data: usize) -> bool {
+    let pid = i32::try_from(pid).unwrap();
+    let null = std::ptr::null_mut::<libc::c_void>();
+    let data = std::ptr::with_exposed_provenance_mut::<libc::c_void>(data);
+    // SAFETY: of the requests made here one alone writes, to the number that its caller passes.
+    unsafe { libc::ptrace(request, pid, null, data) == 0 }
+}
+
+fn wait_for_stop(pid: u32) {
+    assert!(libc::WIFSTOPPED(wait_for_traced(pid)));
+}
+
+fn wait_for_traced(pid: u32) -> i32 {
+    let (pid, mut status) = (i32::try_from(pid).unwrap(), 0);
+    // SAFETY: waitpid writes the status it is given.
+    let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
+    assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
+    status
+}
