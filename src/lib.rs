@@ -1,0 +1,56 @@
+//! Erlang's way of writing programs that survive failure, on real Linux processes.
+//!
+//! A plain function runs as a process. It has one inbox; it sends values and addresses, and receives
+//! selectively; and when a process ends, for whatever reason, whoever asked is told what happened and why.
+//!
+//! ```
+//! use occasional::{Pid, receive, self_pid, send, spawn};
+//!
+//! fn say_hello() -> anyhow::Result<()> {
+//!     loop {
+//!         let (from, name): (Pid, String) = receive()?;
+//!         send(from, format!("hello {name}"))?;
+//!     }
+//! }
+//!
+//! fn hello() -> anyhow::Result<String> {
+//!     let h = spawn(say_hello, ())?;
+//!     send(h, (self_pid(), "foo".to_string()))?;
+//!     Ok(receive()?)
+//! }
+//!
+//! # fn main() -> Result<(), occasional::RunError> {
+//! let greeting: String = occasional::run(hello, ())?;
+//! assert_eq!(greeting, "hello foo");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`run`] and [`start`] make a system.
+//! - [`spawn`], [`spawn_monitor`], [`monitor`], [`demonitor`], [`kill`]: processes, and the news of their end, [`Down`].
+//! - [`send`], [`try_send`], [`send_timeout`]; [`receive`] and its kin.
+//! - [`exit`] and [`fail`] end the calling process with a value or an error from anywhere in it.
+//!
+//! The free functions act on the process that the calling thread is. Each is also a method of a handle in `occ-core`, for
+//! those who would rather pass one on.
+
+#![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
+
+mod messages;
+mod processes;
+mod system;
+
+pub use messages::{
+    flush, receive, receive_any, receive_any_timeout, receive_map, receive_map_timeout,
+    receive_timeout, receive_where, receive_where_timeout, send, send_timeout, try_send,
+};
+pub use processes::{
+    demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_monitor, try_self_pid,
+};
+pub use system::{System, run, start, start_with};
+
+pub use occ_core::{
+    AbnormalExit, Arguments, Builder, DecodeError, Down, ExitReason, ExitReport, Failure, Function,
+    Message, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive, ReceiveError,
+    RunError, SendError, Signal, SpawnError, StartError, SystemError, Term, Value, exit, fail,
+};

@@ -1,0 +1,141 @@
+//! Messages: sending them, and taking them out of the inbox.
+
+use std::time::Duration;
+
+use occ_core::current::{self, Absent};
+use occ_core::{Control, Inbox, Message, Pid, Process, Receive, ReceiveError, SendError, Term};
+
+/// Sends `value` to the process `to`. Waits while that one has no room for it, and takes in what others send
+/// meanwhile, so that two processes that send to each other do not wait for ever.
+///
+/// # Errors
+///
+/// See [`SendError`]. A message that was sent may still go unread: a process that dies with it in its inbox
+/// is found out by a monitor, not here.
+pub fn send<T: Term>(to: Pid, value: T) -> Result<(), SendError> {
+    sending(|process| process.send(to, &value))
+}
+
+/// Sends `value` to `to` if there is room for it now.
+///
+/// # Errors
+///
+/// As [`send`], and [`SendError::Full`].
+pub fn try_send<T: Term>(to: Pid, value: T) -> Result<(), SendError> {
+    sending(|process| process.try_send(to, &value))
+}
+
+/// Sends `value` to `to` if there is room for it within `limit`.
+///
+/// # Errors
+///
+/// As [`send`], and [`SendError::Full`].
+pub fn send_timeout<T: Term>(to: Pid, value: T, limit: Duration) -> Result<(), SendError> {
+    sending(|process| process.send_timeout(to, &value, limit))
+}
+
+/// Receives the oldest `T` in the inbox; waits for one. What is of another type stays, in order.
+///
+/// # Errors
+///
+/// A `T` that cannot be decoded is consumed, and the next can be received. [`ReceiveError::SystemDown`] when none
+/// is there and none will come.
+pub fn receive<T: Receive>() -> Result<T, ReceiveError> {
+    receiving(Inbox::receive)
+}
+
+/// Receives the oldest `T`, if there is one within `limit`; zero takes what is here already.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_timeout<T: Receive>(limit: Duration) -> Result<Option<T>, ReceiveError> {
+    receiving(|inbox| inbox.receive_timeout(limit))
+}
+
+/// Receives the oldest `T` that `accept` says yes to; waits for one. Each message is offered once, and a
+/// panic in `accept` loses nothing.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_where<T: Receive>(accept: impl FnMut(&T) -> bool) -> Result<T, ReceiveError> {
+    receiving(|inbox| inbox.receive_where(accept))
+}
+
+/// As [`receive_where`], within `limit`.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_where_timeout<T: Receive>(
+    limit: Duration,
+    accept: impl FnMut(&T) -> bool,
+) -> Result<Option<T>, ReceiveError> {
+    receiving(|inbox| inbox.receive_where_timeout(limit, accept))
+}
+
+/// Receives the oldest message of any type; waits for one.
+///
+/// # Errors
+///
+/// As [`receive`]; decoding is up to the caller.
+pub fn receive_any() -> Result<Message, ReceiveError> {
+    receiving(Inbox::receive_any)
+}
+
+/// As [`receive_any`], within `limit`.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_any_timeout(limit: Duration) -> Result<Option<Message>, ReceiveError> {
+    receiving(|inbox| inbox.receive_any_timeout(limit))
+}
+
+/// Receives the oldest message that `pick` makes something of; waits for one. Each message is offered
+/// once, and a panic in `pick` loses nothing.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_map<R>(pick: impl FnMut(&Message) -> Option<R>) -> Result<R, ReceiveError> {
+    receiving(|inbox| inbox.receive_map(pick))
+}
+
+/// As [`receive_map`], within `limit`.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn receive_map_timeout<R>(
+    limit: Duration,
+    pick: impl FnMut(&Message) -> Option<R>,
+) -> Result<Option<R>, ReceiveError> {
+    receiving(|inbox| inbox.receive_map_timeout(limit, pick))
+}
+
+/// Throws away everything that has arrived, and says how many messages that was.
+///
+/// # Errors
+///
+/// As [`receive`].
+pub fn flush() -> Result<usize, ReceiveError> {
+    receiving(Inbox::flush)
+}
+
+fn sending(act: impl FnOnce(&mut Process) -> Result<(), SendError>) -> Result<(), SendError> {
+    current::with(act).map_err(|absent| match absent {
+        Absent::NotStarted => SendError::NotStarted,
+        Absent::Reentrant => SendError::Reentrant,
+    })?
+}
+
+fn receiving<R>(
+    act: impl FnOnce(&mut Inbox<Control>) -> Result<R, ReceiveError>,
+) -> Result<R, ReceiveError> {
+    current::with(|process| process.inbox().and_then(act)).map_err(|absent| match absent {
+        Absent::NotStarted => ReceiveError::NotStarted,
+        Absent::Reentrant => ReceiveError::Reentrant,
+    })?
+}

@@ -1,0 +1,110 @@
+//! Making and ending a system.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use occ_core::current::{self, Shared};
+use occ_core::{Arguments, Builder, Function, Outcome, Pid, RunError, StartError, Term, Yields};
+
+/// Runs `function` with `args` as the first process of a new system, waits until it has ended, and ends the
+/// system: all its other processes are killed and reaped before this returns.
+///
+/// # Errors
+///
+/// The system or the process could not be started; or the process ended, and not with a value. The
+/// `Debug` of the error is made for `main` to return.
+pub fn run<F, A, K, T>(function: F, args: A) -> Result<T, RunError>
+where
+    F: Function<A>,
+    A: Arguments,
+    F::Output: Outcome<K> + Yields<K, T>,
+    T: Term,
+{
+    occ_core::run(function, args)
+}
+
+/// Starts a system whose process zero is the calling thread, until [`System::stop`] or its drop.
+///
+/// # Errors
+///
+/// See [`StartError`]; [`StartError::AlreadyStarted`] if this thread has started one and not stopped it.
+pub fn start() -> Result<System, StartError> {
+    start_with(Builder::new())
+}
+
+/// As [`start`], a system of this making.
+///
+/// # Errors
+///
+/// As [`start`].
+pub fn start_with(builder: Builder) -> Result<System, StartError> {
+    if STARTED.get() {
+        return Err(StartError::AlreadyStarted);
+    }
+    let mut system = builder.start()?;
+    let process = system
+        .take_process()
+        .map(|process| Rc::new(RefCell::new(process)));
+    if let Some(process) = &process {
+        current::push(Rc::clone(process));
+    }
+    STARTED.set(true);
+    Ok(System {
+        system: Some(system),
+        process,
+        thread: PhantomData,
+    })
+}
+
+thread_local! {
+    /// The calling thread has started a system, and not stopped it.
+    static STARTED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// A running system, and the calling thread's part in it. It belongs to the thread that started it.
+#[derive(Debug)]
+pub struct System {
+    system: Option<occ_core::System>,
+    process: Option<Shared>,
+    thread: PhantomData<*const ()>,
+}
+
+impl System {
+    /// The calling thread's name in the system.
+    pub fn pid(&self) -> Option<Pid> {
+        self.process
+            .as_ref()
+            .map(|process| process.borrow().self_pid())
+    }
+
+    /// The OS pid of the coordinator.
+    pub fn coordinator(&self) -> Option<occ_core::OsPid> {
+        self.system.as_ref().map(occ_core::System::coordinator)
+    }
+
+    /// Ends the system: every process is killed and reaped before this returns.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(mut system) = self.system.take() else {
+            return;
+        };
+        let _ = STARTED.try_with(|started| started.set(false));
+        if let Some(process) = self.process.take() {
+            current::remove(&process);
+            if let Some(process) = Rc::into_inner(process) {
+                system.put_process(process.into_inner());
+            }
+        }
+        system.stop();
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
