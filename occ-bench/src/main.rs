@@ -1,0 +1,40 @@
+//! Benchmarks: each figure beside the bare system calls for the same work, and beside its peers.
+//!
+//! ```text
+//! cargo run --release -p occ-bench -- [NAME…] [--json] [--quick]
+//! ```
+//!
+//! A row has one name, one figure and one unit. `raw` is the bare system calls for the same work; `ratio` is ours ÷
+//! raw. Both are measured in one run, at one placement, in rounds that take turns, and each is the median of its rounds: the
+//! machine may be busy, and what it is busy with then falls on both. Absolute figures are worth little, ratios much.
+//!
+//! What is measured is the facade, as a user would use it, in processes of a system. The raw limits are measured in
+//! processes of the same system, so that they are as small as ours: what a fork costs depends on who forks.
+//!
+//! - [`rows`] is the list of rows, with what each is to reach.
+//! - [`spawning`], [`killing`], [`round_trip`], [`one_way`] and [`fan_in`] measure.
+//! - [`raw`] has the bare limits, [`peers`] the competition.
+//! - [`meter`], [`place`], [`clock`] and [`stats`] are what they share; [`report`] prints.
+//! - [`sys`] has the unsafe code.
+
+mod cli;
+mod clock;
+mod fan_in;
+mod killing;
+mod meter;
+mod one_way;
+mod peers;
+mod place;
+mod raw;
+mod report;
+mod round_trip;
+mod rows;
+mod spawning;
+mod stats;
+mod sys;
+
+fn main() -> std::process::ExitCode {
+    // A process that procspawn makes runs `main` again, and goes no further than this line.
+    peers::start_procspawn();
+    cli::main()
+}

@@ -1,0 +1,61 @@
+//! All of this crate's unsafe code: a plain fork and the clock, as a C program has them, and a promise to
+//! procspawn.
+#![expect(
+    unsafe_code,
+    reason = "fork, _exit, clock_gettime, what procspawn wants to be told"
+)]
+
+use std::io;
+
+use rustix::process::Pid;
+
+/// Forks. The child does `work` and ends, without a word to anybody.
+///
+/// # Panics
+///
+/// If the calling process has a second thread: the child would have copies of its locks.
+pub(crate) fn fork(work: impl FnOnce()) -> io::Result<Pid> {
+    debug_assert!(is_single_threaded());
+    // SAFETY: there is one thread, so the child is a whole copy of the process, and may do what that may.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // Dropped also when `work` panics: the child must not go on with its parent's stack.
+        let _end = End;
+        work();
+    }
+    Pid::from_raw(pid)
+        .filter(|_| pid > 0)
+        .ok_or_else(io::Error::last_os_error)
+}
+
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // SAFETY: _exit ends the process, and touches nothing of it.
+        unsafe { libc::_exit(0) }
+    }
+}
+
+/// A directory has two links, and this one has one more for each thread.
+fn is_single_threaded() -> bool {
+    rustix::fs::stat("/proc/self/task").is_ok_and(|tasks| tasks.st_nlink == 3)
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, by way of the C library: rustix would have to find the clock anew in every
+/// process, and that is no part of what is measured.
+pub(crate) fn monotonic_nanos() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: clock_gettime writes the structure it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// Tells procspawn that what it is to run lies in this image.
+pub(crate) fn promise_procspawn_one_image() {
+    // SAFETY: its one caller, `peers::procspawn`, spawns a closure of this crate, which is no shared library.
+    unsafe { procspawn::assert_spawn_is_safe() }
+}
