@@ -1,6 +1,7 @@
 //! The inbox: its connections, its queue, and how it stands with those that it has no connection with.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,7 +10,7 @@ use rustix::event::epoll;
 
 use crate::connector::{Connector, Refusal, Standing};
 use crate::message::Message;
-use crate::peer::Peers;
+use crate::peer::{Peers, PidHasher};
 use crate::pid::Pid;
 use crate::queue::Queue;
 use crate::sent::Intake;
@@ -31,7 +32,7 @@ pub struct Inbox<C> {
     pub(crate) peers: Peers,
     pub(crate) queue: Queue,
     /// How we stand with those that we have no connection with, where that is not as if new.
-    pub(crate) standing: HashMap<Pid, Standing>,
+    pub(crate) standing: HashMap<Pid, Standing, BuildHasherDefault<PidHasher>>,
     /// Whom a connection is being asked for with.
     pub(crate) asked: Option<Pid>,
     /// The last answer about a process that there is no connection with.
@@ -63,7 +64,7 @@ impl<C: Connector> Inbox<C> {
             reserve,
             peers: Peers::default(),
             queue: Queue::default(),
-            standing: HashMap::new(),
+            standing: HashMap::default(),
             asked: None,
             refused: None,
             packet: Packet::new(),

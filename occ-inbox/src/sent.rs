@@ -82,9 +82,9 @@ impl Intake {
     /// Room for the next datagram.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.buffer.is_empty() {
-            self.buffer = self.spare.pop().unwrap_or_else(|| vec![0; MAX_DATAGRAM]);
+            self.buffer = self.spare.pop().unwrap_or_else(occ_sck::room);
         }
-        &mut self.buffer
+        &mut self.buffer[..MAX_DATAGRAM]
     }
 
     /// The datagram that has just been received.
@@ -120,7 +120,7 @@ impl Intake {
 
     /// Takes back the memory of a message that nobody needs any more.
     pub(crate) fn give_back(&mut self, sent: Sent) {
-        if sent.bytes.len() == MAX_DATAGRAM && self.spare.len() < SPARE {
+        if sent.bytes.len() > MAX_DATAGRAM && self.spare.len() < SPARE {
             self.spare.push(sent.bytes);
         }
     }

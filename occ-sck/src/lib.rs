@@ -55,7 +55,7 @@ pub use envelope::{Body, Envelope};
 pub use error::{
     BlobError, ChannelError, DecodeError, EncodeError, FrameError, ReceiveError, SendError,
 };
-pub use frame::{HEADER, Header, MAX_DATAGRAM, MAX_NAME, PART, kind};
+pub use frame::{HEADER, Header, MAX_DATAGRAM, MAX_NAME, PART, kind, room};
 pub use packet::Packet;
 pub use socket::{Credentials, MAX_FDS, Received, Socket};
 pub use value::{Term, TypeKey, decode, encode_into, type_name_of};

