@@ -81,6 +81,8 @@ struct Central {
     /// Connections that are owed and not made yet, by their two processes, the smaller number first.
     pairs: HashSet<(Serial, Serial)>,
     zygote: Option<Zygote>,
+    /// It has no room, and epoll looks for some.
+    zygote_lags: bool,
     /// Why the last zygote could not begin, until one has.
     refusal: Option<String>,
     /// The soft limit on open files that processes get, because ours is raised.
@@ -137,6 +139,7 @@ impl Central {
             lines: HashMap::new(),
             pairs: HashSet::new(),
             zygote: None,
+            zygote_lags: false,
             refusal: None,
             nofile,
             backlog: VecDeque::new(),
@@ -256,13 +259,16 @@ impl Central {
                 args,
                 keep_stdin,
             } => {
-                let request = zygote::Request {
+                let mut preface = Vec::new();
+                // A pid has bytes, whatever its numbers.
+                let _ = occ_sck::encode_into(&pid, &mut preface);
+                self.launch(zygote::Request {
                     serial: process,
                     function,
                     args,
+                    preface,
                     keep_stdin,
-                };
-                self.launch(request, &News::You { pid });
+                });
             }
             Effect::AskZygote { process } => {
                 self.unclear.insert(process);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use occ_inbox::{Connector, Event, Lost, Message, Pid, Refusal, Standing};
 use occ_sck::{
     Assembler, Blob, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
-    Received, SendError, Socket,
+    Received, SendError, Socket, TypeKey,
 };
 use occ_spawn::entry::kind as spawn;
 use rustix::io::Errno;
@@ -65,7 +65,7 @@ impl Control {
     pub(crate) fn new(line: Line) -> Control {
         Control {
             line,
-            buffer: vec![0; MAX_DATAGRAM],
+            buffer: Vec::new(),
             report: None,
             reply: None,
             last_id: 0,
@@ -127,11 +127,15 @@ impl Control {
 
     /// One datagram. `None` when the deadline came first.
     fn read(&mut self, deadline: Deadline) -> Result<Option<Heard>, Lost> {
+        // Many a process never hears anything.
+        if self.buffer.is_empty() {
+            self.buffer = occ_sck::room();
+        }
         let mut fds: Vec<OwnedFd> = Vec::new();
         match self
             .line
             .socket()
-            .receive(&mut self.buffer, &mut fds, deadline)
+            .receive(&mut self.buffer[..MAX_DATAGRAM], &mut fds, deadline)
         {
             Ok(Received::Datagram { len, .. }) => {
                 let envelope = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
@@ -167,8 +171,12 @@ impl Control {
             News::Given { .. } => Event::Own,
             News::Refused { peer, why } => Event::Refused { peer, why },
             News::Gone { peer } => Event::Gone { peer },
-            News::Down(ended) => {
-                let down = Down::new(&ended, self.report.take());
+            News::Down(ended, short) => {
+                let short = short.map(|report| {
+                    let key = TypeKey::from_bytes(report.key);
+                    Packet::raw(report.kind, key, &report.name, &report.bytes).into_envelope()
+                });
+                let down = Down::new(&ended, short.or_else(|| self.report.take()));
                 Event::Message(Message::about_end(ended.pid, down))
             }
         }

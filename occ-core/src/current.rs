@@ -1,6 +1,7 @@
 //! Which process the free functions act on: the one state that is global, and global to a thread only.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 use occ_inbox::Pid;
@@ -22,7 +23,22 @@ struct Layer {
 thread_local! {
     /// The process that this thread is, if it is one, and above it the one that it became by starting a
     /// system of its own.
-    static CURRENT: RefCell<Vec<Layer>> = const { RefCell::new(Vec::new()) };
+    ///
+    /// Without a destructor, which would cost every process a visit to the dynamic linker for nothing: it ends with
+    /// its thread. Where a thread may end before its process, [`Clear`] is the destructor.
+    static CURRENT: ManuallyDrop<RefCell<Vec<Layer>>> =
+        const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+
+    static CLEAR: Clear = const { Clear };
+}
+
+struct Clear;
+
+impl Drop for Clear {
+    fn drop(&mut self) {
+        let left = CURRENT.with(|stack| std::mem::take(&mut *stack.borrow_mut()));
+        drop(left);
+    }
 }
 
 /// Why there is no process to act on.
@@ -42,7 +58,7 @@ pub enum Absent {
 ///
 /// There is none, or it is in use further up the stack.
 pub fn with<R>(act: impl FnOnce(&mut Process) -> R) -> Result<R, Absent> {
-    let top = CURRENT.with_borrow(|stack| stack.last().map(|layer| Rc::clone(&layer.process)));
+    let top = CURRENT.with(|stack| stack.borrow().last().map(|layer| Rc::clone(&layer.process)));
     let process = top.ok_or(Absent::NotStarted)?;
     let mut process = process.try_borrow_mut().map_err(|_| Absent::Reentrant)?;
     Ok(act(&mut process))
@@ -58,19 +74,24 @@ pub fn self_pid() -> Result<Pid, SystemError> {
         return Err(SystemError::Forked);
     }
     CURRENT
-        .with_borrow(|stack| stack.last().map(|layer| layer.pid))
+        .with(|stack| stack.borrow().last().map(|layer| layer.pid))
         .ok_or(SystemError::NotStarted)
 }
 
 /// Makes `process` what the calling thread is.
 pub(crate) fn set(process: Process) {
-    push(Rc::new(RefCell::new(process)));
+    add(Rc::new(RefCell::new(process)));
 }
 
 /// Makes `process` what the calling thread is, until [`remove`].
 pub fn push(process: Shared) {
+    CLEAR.with(|_| ());
+    add(process);
+}
+
+fn add(process: Shared) {
     let pid = process.borrow().self_pid();
-    CURRENT.with_borrow_mut(|stack| stack.push(Layer { pid, process }));
+    CURRENT.with(|stack| stack.borrow_mut().push(Layer { pid, process }));
 }
 
 /// Makes the calling thread what it was before `process` was pushed.

@@ -67,9 +67,19 @@ impl From<NotAsked> for SystemError {
 }
 
 impl Process {
-    pub(crate) fn new(line: Line) -> Result<Process, Unfit> {
+    /// The host, which is told who it is.
+    pub(crate) fn host(line: Line) -> Result<Process, Unfit> {
         let mut control = Control::new(line);
         let me = control.who_am_i().map_err(|Lost| Unfit::Lost)?;
+        Process::with(me, control)
+    }
+
+    /// A process, which knew when it was made.
+    pub(crate) fn new(me: Pid, line: Line) -> Result<Process, Unfit> {
+        Process::with(me, Control::new(line))
+    }
+
+    fn with(me: Pid, control: Control) -> Result<Process, Unfit> {
         let inbox = Inbox::new(me, control).map_err(Unfit::Io)?;
         let guard = ForkGuard::arm().map_err(Unfit::Io)?;
         Ok(Process {

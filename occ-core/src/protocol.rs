@@ -200,7 +200,7 @@ pub enum NotSpawned {
 /// What a process is told unasked.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum News {
-    /// Who it is: the first thing that it is told.
+    /// Who it is: the first thing that the host is told. A process knows.
     You {
         /// Its name.
         pid: Pid,
@@ -230,8 +230,21 @@ pub enum News {
         /// Which.
         peer: Pid,
     },
-    /// A process that it monitored has ended. Its report, if it left one, comes before.
-    Down(Ended),
+    /// A process that it monitored has ended. Its report, if it left one, comes before or with it.
+    Down(Ended, Option<ShortReport>),
+}
+
+/// A report that is not worth a message of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShortReport {
+    /// What it is.
+    pub kind: u8,
+    /// The key of its type.
+    pub key: [u8; 16],
+    /// The name of its type.
+    pub name: String,
+    /// What it says.
+    pub bytes: Bytes,
 }
 
 /// The end of a process, as it is told.

@@ -49,7 +49,11 @@ where
             Ok(args) => args,
             Err(error) => return failed("the arguments could not be decoded", &error),
         };
-        match Process::new(Line::Process(context.control)) {
+        let me = match occ_sck::decode(&context.preface) {
+            Ok(me) => me,
+            Err(error) => return failed("the name of the process could not be decoded", &error),
+        };
+        match Process::new(me, Line::Process(context.control)) {
             Ok(process) => current::set(process),
             // The coordinator has died, and so shall we, at any moment.
             Err(Unfit::Lost) => return End::chain(vec!["the system has gone down".to_owned()]),

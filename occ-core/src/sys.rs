@@ -66,18 +66,17 @@ fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
 /// Takes the signals that are there; the children that they name. More may have ended than are named:
 /// signals of one kind merge.
 pub(crate) fn signalled_children(fd: &OwnedFd) -> Vec<u32> {
+    // Signals of one kind merge, so there is one at a time.
     let mut children = Vec::new();
-    loop {
-        let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
-        let size = size_of::<libc::signalfd_siginfo>();
-        // SAFETY: the buffer is as long as is said.
-        let read = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size) };
-        if usize::try_from(read) != Ok(size) {
-            return children;
-        }
+    let mut info = [const { MaybeUninit::<libc::signalfd_siginfo>::uninit() }; 4];
+    // SAFETY: the buffer is as long as is said.
+    let read = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size_of_val(&info)) };
+    let read = usize::try_from(read).unwrap_or(0) / size_of::<libc::signalfd_siginfo>();
+    for info in &info[..read] {
         // SAFETY: the kernel has filled all of it.
         children.push(unsafe { info.assume_init() }.ssi_pid);
     }
+    children
 }
 
 /// A child that has ended, whichever, left unreaped. `None` when there is none.
@@ -141,6 +140,9 @@ impl ForkGuard {
     }
 
     fn map() -> io::Result<ForkGuard> {
+        if let Some(page) = occ_spawn::entry::wiped_page() {
+            return Ok(ForkGuard { mark: page.cast() });
+        }
         let size = rustix::param::page_size();
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let prot = libc::PROT_READ | libc::PROT_WRITE;

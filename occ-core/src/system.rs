@@ -156,15 +156,17 @@ impl System {
             host,
             coordinator,
         };
-        system.process = Some(Process::new(Line::Host(ours)).map_err(|unfit| match unfit {
-            Unfit::Lost => StartError::NotReady {
-                why: "it is gone".to_owned(),
-            },
-            Unfit::Io(source) => StartError::Io {
-                op: "epoll_create",
-                source,
-            },
-        })?);
+        system.process = Some(
+            Process::host(Line::Host(ours)).map_err(|unfit| match unfit {
+                Unfit::Lost => StartError::NotReady {
+                    why: "it is gone".to_owned(),
+                },
+                Unfit::Io(source) => StartError::Io {
+                    op: "epoll_create",
+                    source,
+                },
+            })?,
+        );
         Ok(system)
     }
 

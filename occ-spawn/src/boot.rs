@@ -270,6 +270,7 @@ fn read_orders(control: &'static Socket) -> Result<(Descriptor, Context), String
         Context {
             control,
             args: orders.args.0,
+            preface: Vec::new(),
             fds: envelope.fds,
         },
     ))

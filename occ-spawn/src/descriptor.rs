@@ -24,6 +24,8 @@ pub struct Context {
     pub control: &'static Socket,
     /// What it was given, encoded.
     pub args: Vec<u8>,
+    /// What it was told besides by whoever asked for it.
+    pub preface: Vec<u8>,
     /// File descriptors that it was given.
     pub fds: Vec<OwnedFd>,
 }

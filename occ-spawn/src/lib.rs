@@ -60,6 +60,7 @@ pub mod entry {
     pub use crate::exit::LastWords;
     pub use crate::function::{Run, call, check_captures_nothing, descriptor, result_kind};
     pub use crate::outcome::{End, kind};
+    pub use crate::sys::wiped_page;
 }
 
 pub use child::{Child, Exit};

@@ -1,6 +1,6 @@
 //! A new process, from the fork to its end: what it does before and after the function.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
@@ -14,7 +14,7 @@ use rustix::fs::Stat;
 use crate::boot::{self, CONTROL_FD};
 use crate::descriptor::{Context, Descriptor};
 use crate::os_pid::OsPid;
-use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
+use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE};
 use crate::sys;
 use crate::zygote::Start;
 
@@ -36,28 +36,31 @@ struct Own {
 
 /// Everything that happens in a forked child. Nothing reads a socket before the descriptors of others
 /// are closed, and nothing matters before it is sure to die with its parent.
-pub(crate) fn run(start: Start, parent: Parent, stdin: Option<OwnedFd>) -> ! {
+pub(crate) fn run(start: Start, hello: &Packet, parent: Parent, stdin: Option<OwnedFd>) -> ! {
     // A parent that died meanwhile wants no news.
     if occ_yeshup::arm(parent).is_err() {
         sys::end(STATUS_NOT_STARTED);
     }
-    let Some(fds) = own_only(&start, stdin) else {
-        sys::end(STATUS_NOT_STARTED)
-    };
-    let Some(control) = boot::control() else {
-        sys::end(STATUS_NOT_STARTED)
-    };
-    let Some(own) = Own::now(control) else {
-        sys::end(STATUS_NOT_STARTED)
-    };
-    let _ = OWN.set(own);
-
-    let Ok(hello) = Packet::of(kind::HELLO, &start.serial) else {
-        sys::end(STATUS_NOT_STARTED)
-    };
-    if hello.send_part(0, control, &[], Deadline::Never).is_err() {
+    // One word on its own socket, before its descriptors are in place: it says which process this is, and whoever asked
+    // waits for nothing else. Said after them, it comes when they have run once already, and costs a switch more.
+    if hello
+        .send_part(0, &start.control, &[], Deadline::Never)
+        .is_err()
+    {
         sys::end(STATUS_NOT_STARTED);
     }
+    let fds = match own_only(&start, stdin) {
+        Ok(fds) => fds,
+        Err(error) => never_began(
+            &start,
+            &format!("its file descriptors could not be put in place: {error}"),
+        ),
+    };
+    let own = boot::control().and_then(Own::now);
+    let Some(own) = own else {
+        never_began(&start, "its control socket is not where it was put")
+    };
+    let _ = OWN.set(own);
 
     let end = match prepare(start, fds) {
         Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),
@@ -69,24 +72,34 @@ pub(crate) fn run(start: Start, parent: Parent, stdin: Option<OwnedFd>) -> ! {
     finish(end)
 }
 
+/// Ends a process that is known already and has not got as far as its function.
+fn never_began(start: &Start, why: &str) -> ! {
+    let end = End::words(ErrorReport {
+        chain: vec!["the process could not begin".to_owned(), why.to_owned()],
+        backtrace: None,
+    });
+    let _ = send(&end.packet, &start.control);
+    sys::end(end.status)
+}
+
 /// Puts what the process was given where it belongs and closes everything else; close-on-exec means
 /// nothing to a fork.
 #[expect(unsafe_code, reason = "rearranges descriptors by number")]
-fn own_only(start: &Start, stdin: Option<OwnedFd>) -> Option<Fds> {
+fn own_only(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Fds> {
     if start.keep_stdin
         && let Some(stdin) = &stdin
     {
-        sys::duplicate_to(stdin.as_fd(), 0, false).ok()?;
+        sys::duplicate_to(stdin.as_fd(), 0, false)?;
     }
     // What was received lies at the lowest numbers that were free, in this order and all above the
     // control socket; so each goes to its place or down, and overwrites only what has been moved.
-    sys::duplicate_to(start.control.as_fd(), CONTROL_FD, true).ok()?;
+    sys::duplicate_to(start.control.as_fd(), CONTROL_FD, true)?;
     let mut next = CONTROL_FD + 1;
-    let mut place = |fd: Option<&OwnedFd>| -> Option<Option<i32>> {
-        let Some(fd) = fd else { return Some(None) };
-        sys::duplicate_to(fd.as_fd(), next, true).ok()?;
+    let mut place = |fd: Option<&OwnedFd>| -> io::Result<Option<i32>> {
+        let Some(fd) = fd else { return Ok(None) };
+        sys::duplicate_to(fd.as_fd(), next, true)?;
         next += 1;
-        Some(Some(next - 1))
+        Ok(Some(next - 1))
     };
     let socket = place(start.socket.as_ref())?;
     let blob = place(start.blob.as_ref().map(|(fd, _)| fd))?;
@@ -94,13 +107,13 @@ fn own_only(start: &Start, stdin: Option<OwnedFd>) -> Option<Fds> {
     // `prepare`, and the zygote's own state, which nobody touches again in this process.
     let closed = unsafe { sys::close_from(next) };
     std::mem::forget(stdin);
-    closed.ok()?;
+    closed?;
     // SAFETY: made just now, owned by nobody else.
     let socket = socket.map(|fd| unsafe { sys::own(fd) });
     let len = start.blob.as_ref().map_or(0, |(_, len)| *len);
     // SAFETY: as above.
     let blob = blob.map(|fd| (unsafe { sys::own(fd) }, len));
-    Some(Fds { socket, blob })
+    Ok(Fds { socket, blob })
 }
 
 struct Fds {
@@ -114,6 +127,7 @@ fn prepare(start: Start, fds: Fds) -> Result<(Descriptor, Context), String> {
         control: closed,
         socket,
         args,
+        preface,
         blob,
         ..
     } = start;
@@ -132,6 +146,7 @@ fn prepare(start: Start, fds: Fds) -> Result<(Descriptor, Context), String> {
         Context {
             control,
             args,
+            preface,
             fds: fds.socket.into_iter().collect(),
         },
     ))
@@ -235,7 +250,7 @@ fn send(packet: &Packet, control: &Socket) -> Result<(), String> {
 /// Writes out what std's buffer holds, where `_exit` would leave it.
 fn flush() {
     // An error here has nobody left to hear of it.
-    let write = || drop(std::io::stdout().flush());
+    let write = || drop(io::stdout().flush());
     if sys::was_single_threaded() {
         return write();
     }
@@ -243,7 +258,7 @@ fn flush() {
     // lock, for a while; once it has it, writing may take as long as the reader of stdout does.
     let (tell, told) = channel();
     let asking = std::thread::Builder::new().spawn(move || {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = io::stdout().lock();
         let _ = tell.send(());
         let _ = stdout.flush();
     });

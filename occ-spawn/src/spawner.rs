@@ -191,6 +191,7 @@ impl Spawner {
             function: entry.offset(),
             args: Args::new(bytes)?,
             keep_stdin: false,
+            preface: Vec::new(),
         };
 
         let io = |op| move |source: io::Error| SpawnError::Io { op, source };

@@ -388,10 +388,45 @@ fn open_fds() -> io::Result<Vec<RawFd>> {
         .collect())
 }
 
+// ---- a page that forks lose ----
+
+static WIPED: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Maps the page, for all processes that this one forks.
+pub(crate) fn map_wiped_page() {
+    let size = rustix::param::page_size();
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh anonymous mapping touches nothing that exists.
+    let page = unsafe { libc::mmap(ptr::null_mut(), size, prot, flags, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return;
+    }
+    // SAFETY: the range is the mapping just made.
+    if unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } == 0 {
+        WIPED.store(page, Ordering::Relaxed);
+    }
+}
+
+/// A page that is zero in every fork, in a process that a zygote made.
+pub fn wiped_page() -> Option<ptr::NonNull<c_void>> {
+    ptr::NonNull::new(WIPED.load(Ordering::Relaxed))
+}
+
 // ---- threads ----
 
 /// True when the calling thread is the only one; false also if that cannot be seen.
+#[doc(alias = "unshare")]
 pub(crate) fn is_single_threaded() -> bool {
+    // To leave a thread group that one is alone in is nothing, and with others it is not allowed (unshare(2)). Where
+    // a filter does not let us ask, /proc is slower.
+    // SAFETY: changes nothing, whatever the answer.
+    if unsafe { libc::unshare(libc::CLONE_THREAD) } == 0 {
+        return true;
+    }
+    if io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) {
+        return false;
+    }
     // A directory has two links, and this one has one more for each thread.
     rustix::fs::stat("/proc/self/task").is_ok_and(|tasks| tasks.st_nlink == 3)
 }

@@ -49,6 +49,8 @@ pub struct Request {
     pub function: u64,
     /// Its arguments, encoded.
     pub args: Args,
+    /// What whoever asks for the process has to tell it besides: [`Context::preface`].
+    pub preface: Vec<u8>,
     /// Keep the standard input of whoever booted the zygote; else it is /dev/null.
     pub keep_stdin: bool,
 }
@@ -87,6 +89,7 @@ struct Wire {
     /// The length of the memory file that holds the arguments.
     blob: Option<u64>,
     args: Bytes,
+    preface: Bytes,
 }
 
 /// What the zygote needs to know of the process that it works for.
@@ -165,6 +168,7 @@ impl Zygote {
             has_socket: socket.is_some(),
             blob: blob.map(Blob::len),
             args: args.to_vec().into(),
+            preface: request.preface.clone().into(),
         };
         let packet = Packet::of(kind::REQUEST, &wire).map_err(|error| SendError::Io {
             op: "encode",
@@ -230,6 +234,9 @@ struct Forker {
     /// Who was forked for what, the newest last.
     forked: VecDeque<(u64, u32)>,
     buffer: Vec<u8>,
+    /// The first word of the next process, made before the fork: whoever asked waits for it, and a page that a child is
+    /// the first to write to is copied for it.
+    hello: Packet,
 }
 
 impl Forker {
@@ -265,6 +272,7 @@ impl Forker {
         sys::unblock_signals();
         crate::image::Image::own();
         sys::was_single_threaded();
+        rehearse();
         Ok(Forker {
             requests: context.control,
             parent,
@@ -272,6 +280,7 @@ impl Forker {
             fork,
             forked: VecDeque::with_capacity(REMEMBERED),
             buffer: vec![0; MAX_DATAGRAM],
+            hello: Packet::new(),
         })
     }
 
@@ -321,9 +330,12 @@ impl Forker {
         let Some(start) = Start::read(envelope) else {
             return;
         };
+        if self.hello.fill(kind::HELLO, &start.serial).is_err() {
+            return;
+        }
         // SAFETY: a zygote has one thread, and `fork` was made by it.
         match unsafe { sys::fork_sibling(&self.fork) } {
-            Ok(None) => process::run(start, self.parent, self.stdin.take()),
+            Ok(None) => process::run(start, &self.hello, self.parent, self.stdin.take()),
             Ok(Some(pid)) => {
                 if self.forked.len() == REMEMBERED {
                     self.forked.pop_front();
@@ -333,12 +345,24 @@ impl Forker {
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(0);
                 if let Ok(packet) = Packet::of(kind::FORK_FAILED, &errno) {
-                    let control = Socket::from(start.control);
-                    let _ = packet.send_part(0, &control, &[], Deadline::Now);
+                    let _ = packet.send_part(0, &start.control, &[], Deadline::Now);
                 }
             }
         }
     }
+}
+
+/// Does what every process would do for its first time, and what a fork passes on as done: rustix asks the kernel for the
+/// size of a page, and the first thread local that has a destructor lets the dynamic linker look for a symbol.
+fn rehearse() {
+    struct Last;
+    impl Drop for Last {
+        fn drop(&mut self) {}
+    }
+    thread_local!(static LAST: Last = const { Last });
+    LAST.with(|_| ());
+    let _ = std::thread::current();
+    sys::map_wiped_page();
 }
 
 /// A request as the zygote hands it to the new process.
@@ -346,9 +370,10 @@ pub(crate) struct Start {
     pub(crate) serial: u64,
     pub(crate) function: u64,
     pub(crate) keep_stdin: bool,
-    pub(crate) control: OwnedFd,
+    pub(crate) control: Socket,
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) args: Vec<u8>,
+    pub(crate) preface: Vec<u8>,
     pub(crate) blob: Option<(OwnedFd, u64)>,
 }
 
@@ -357,7 +382,7 @@ impl Start {
     fn read(envelope: Envelope) -> Option<Start> {
         let wire: Wire = envelope.decode().ok()?;
         let mut fds = envelope.fds.into_iter();
-        let control = fds.next()?;
+        let control = Socket::from(fds.next()?);
         let socket = if wire.has_socket {
             Some(fds.next()?)
         } else {
@@ -374,6 +399,7 @@ impl Start {
             control,
             socket,
             args: wire.args.0,
+            preface: wire.preface.0,
             blob,
         })
     }

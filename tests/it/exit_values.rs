@@ -171,3 +171,61 @@ fn is_an_exit_all_the_same() -> anyhow::Result<()> {
 fn a_value_that_cannot_be_read_is_an_exit_all_the_same() {
     in_a_system!(is_an_exit_all_the_same);
 }
+
+/// Lengths about each limit at which a report begins to travel in another way: in the news of the end, beside it, in a
+/// memory file.
+const LENGTHS: [usize; 12] = [
+    0, 1, 4092, 4093, 4094, 4095, 4096, 4097, 65_000, 65_536, 65_600, 70_000,
+];
+
+fn value_of(length: usize) -> String {
+    "v".repeat(length)
+}
+
+fn fail_with(length: usize) {
+    occasional::fail("f".repeat(length))
+}
+
+fn error_of(length: usize) -> anyhow::Result<()> {
+    anyhow::bail!("e".repeat(length))
+}
+
+fn panic_with(length: usize) {
+    // It would print all that.
+    std::panic::set_hook(Box::new(|_| ()));
+    panic!("{}", "p".repeat(length))
+}
+
+/// All at once, so that each report has those of others before and after it.
+fn every_length() -> anyhow::Result<()> {
+    for length in LENGTHS {
+        let value = spawn_monitor(value_of, (length,))?.1;
+        let failure = spawn_monitor(fail_with, (length,))?.1;
+        let error = spawn_monitor(error_of, (length,))?.1;
+        let panic = spawn_monitor(panic_with, (length,))?.1;
+        for monitor in [value, failure, error, panic] {
+            let down = occasional::receive_where::<Down>(|down| down.monitor == monitor)?;
+            let told = match &down.reason {
+                ExitReason::Value(told) if monitor == value => told.get::<String>()?,
+                ExitReason::Error(told) if monitor == failure => {
+                    told.value().expect("it is one").get::<String>()?
+                }
+                ExitReason::Error(told) if monitor == error => told.chain()[0].clone(),
+                ExitReason::Panic(told) if monitor == panic => told.message.clone(),
+                other => anyhow::bail!("{length}: {other}"),
+            };
+            assert!(told.bytes().all(|byte| byte == told.as_bytes()[0]));
+            if monitor == panic && length > 4096 {
+                assert!(told.len() >= 4096, "{length}: {}", told.len());
+            } else {
+                assert_eq!(told.len(), length);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_report_is_told_whole_whatever_its_length() {
+    in_a_system!(every_length);
+}

@@ -240,13 +240,16 @@ fn send_control(to: Pid) -> anyhow::Result<()> {
     let name = "forged".to_owned();
     send(
         to,
-        News::Down(Ended {
-            number: 1,
-            pid: me,
-            name,
-            facts: None,
-            reported: false,
-        }),
+        News::Down(
+            Ended {
+                number: 1,
+                pid: me,
+                name,
+                facts: None,
+                reported: false,
+            },
+            None,
+        ),
     )?;
     // The very bytes of a frame: a header of kind 64 and the rest of it.
     let mut frame = vec![0_u8; 40];

@@ -15,7 +15,7 @@ use rustix::event::epoll::{self, EventFlags};
 
 use super::{Central, ZYGOTE, chain_of, ends};
 use crate::line::failure;
-use crate::protocol::{News, NotSpawned};
+use crate::protocol::NotSpawned;
 use crate::state::{Event, Serial};
 
 /// Something for the zygote to do.
@@ -49,7 +49,7 @@ impl Order {
 
 impl Central {
     /// Begins to make a process.
-    pub(super) fn launch(&mut self, request: zygote::Request, you: &News) {
+    pub(super) fn launch(&mut self, request: zygote::Request) {
         let process = request.serial;
         let io = |op: &str, error: &std::io::Error| NotSpawned::Io {
             op: op.to_owned(),
@@ -66,7 +66,6 @@ impl Central {
         if let Err(error) = self.open(process, ours) {
             return self.not_made(process, io("epoll_ctl", &error));
         }
-        self.tell(process, you);
         self.order(Order::Fork {
             request,
             control,
@@ -144,9 +143,13 @@ impl Central {
                 }
             }
         }
-        if let Some(zygote) = &self.zygote {
+        // A zygote begins without a backlog.
+        if let Some(zygote) = &self.zygote
+            && self.zygote_lags == self.backlog.is_empty()
+        {
+            self.zygote_lags = !self.backlog.is_empty();
             let mut flags = EventFlags::IN;
-            flags.set(EventFlags::OUT, !self.backlog.is_empty());
+            flags.set(EventFlags::OUT, self.zygote_lags);
             let data = epoll::EventData::new_u64(ZYGOTE);
             let _ = epoll::modify(&self.epoll, zygote.socket(), data, flags);
         }
@@ -164,6 +167,7 @@ impl Central {
                 source: source.into(),
             });
         }
+        self.zygote_lags = false;
         self.zygote = Some(zygote);
         Ok(())
     }

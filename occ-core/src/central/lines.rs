@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use occ_inbox::Refusal;
 use occ_sck::{
-    Assembler, Blob, Body, Credentials, Deadline, Envelope, FrameError, Limits, Packet,
+    Assembler, Blob, Body, Bytes, Credentials, Deadline, Envelope, FrameError, Limits, Packet,
     ReceiveError, Received, Socket,
 };
 use occ_spawn::OsPid;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::Central;
 use crate::line::{Line, Owed, Paid, send_report};
-use crate::protocol::{Ended, News, NotSpawned, Reply, Request, kind};
+use crate::protocol::{Ended, News, NotSpawned, Reply, Request, ShortReport, kind};
 use crate::state::{Event, Serial};
 
 /// Datagrams read from one process before the others have their turn.
@@ -182,7 +182,7 @@ impl Central {
         // Whoever asks for what is not there gets news of it, and as many as it asks for.
         let answers = match news {
             News::Refused { .. } | News::Given { .. } => true,
-            News::Down(ended) => ended.facts.is_none(),
+            News::Down(ended, _) => ended.facts.is_none(),
             News::You { .. } | News::Connected { .. } | News::Gone { .. } => false,
         };
         self.owe(
@@ -196,10 +196,13 @@ impl Central {
     }
 
     pub(super) fn tell_end(&mut self, to: Serial, ended: Ended, report: Option<Rc<Envelope>>) {
-        if let Some(report) = report {
+        let short = report.as_deref().and_then(short);
+        if let Some(report) = report
+            && short.is_none()
+        {
             self.owe(to, Owed::Report(report));
         }
-        self.tell(to, &News::Down(ended));
+        self.tell(to, &News::Down(ended, short));
     }
 
     fn owe(&mut self, to: Serial, owed: Owed) {
@@ -369,4 +372,17 @@ impl Central {
 
 fn key(a: Serial, b: Serial) -> (Serial, Serial) {
     (a.min(b), a.max(b))
+}
+
+/// A report that is short enough to go with the news.
+fn short(report: &Envelope) -> Option<ShortReport> {
+    match &report.body {
+        Body::Inline { bytes, at } if bytes.len() <= 4096 => Some(ShortReport {
+            kind: report.kind,
+            key: report.key.to_bytes(),
+            name: report.type_name().to_owned(),
+            bytes: Bytes(bytes[*at..].to_vec()),
+        }),
+        _ => None,
+    }
 }

@@ -163,7 +163,7 @@ fn want(whom: Pid, ready: String) -> Vec<Result<(), Refusal>> {
     let mut first = None;
     loop {
         match news(&control) {
-            News::Down(ended) if ended.number == 9 => break,
+            News::Down(ended, _) if ended.number == 9 => break,
             other => first = Some(other),
         }
     }

@@ -259,7 +259,7 @@ fn those_that_ended_before_their_first_word_was_read_are_all_told_of() {
             match (said.decode::<Reply>(), said.decode::<News>()) {
                 (Ok(Reply::Done { .. }), _) => Say::open(&ready).ready(),
                 (Ok(Reply::Spawned { .. }), _) => made += 1,
-                (_, Ok(News::Down(ended))) => {
+                (_, Ok(News::Down(ended, _))) => {
                     assert_eq!(ended.facts.unwrap().status.code(), Some(1));
                     down += 1;
                 }
