@@ -22,7 +22,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "occ-sck",
         ours: &[],
-        theirs: &["rustix", "postcard", "serde"],
+        theirs: &["rustix", "libc", "postcard", "serde"],
     },
     Rule {
         name: "occ-spawn",

@@ -1,5 +1,6 @@
 //! The inbox: its connections, its queue, and how it stands with those that it has no connection with.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::io;
@@ -42,6 +43,10 @@ pub struct Inbox<C> {
     /// Nothing was sent since something was last received: the peers are likely to stream, and it pays to
     /// look for more than one message at a time.
     pub(crate) streaming: bool,
+    /// The connection that is not in epoll, because it has more to bring than can be looked at in one go.
+    pub(crate) hot: Cell<Option<u64>>,
+    /// Somebody else waits for our epoll, so it has to know all.
+    pub(crate) watched: Cell<bool>,
     /// The connector has nobody left to work with.
     pub(crate) down: bool,
 }
@@ -70,6 +75,8 @@ impl<C: Connector> Inbox<C> {
             packet: Packet::new(),
             intake: Intake::default(),
             streaming: false,
+            hot: Cell::new(None),
+            watched: Cell::new(false),
             down: false,
         })
     }
@@ -100,9 +107,34 @@ impl<C: Connector> Inbox<C> {
     }
 }
 
+impl<C> Inbox<C> {
+    /// Lets epoll watch over every connection again; the number of one for which it has no room any more.
+    pub(crate) fn cool(&self) -> Result<(), u64> {
+        match self.hot.get() {
+            Some(number) if !self.watch(number) => Err(number),
+            _ => {
+                self.hot.set(None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets epoll watch over a connection; false when it has no room for that.
+    pub(crate) fn watch(&self, number: u64) -> bool {
+        self.peers.get(number).is_none_or(|peer| {
+            let data = epoll::EventData::new_u64(number);
+            epoll::add(&self.epoll, &peer.socket, data, epoll::EventFlags::IN).is_ok()
+        })
+    }
+}
+
 /// Readable when there may be more to receive than what is in memory.
 impl<C> AsFd for Inbox<C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
+        // It may be duplicated, and waited for for as long as the inbox lives.
+        self.watched.set(true);
+        // Where that fails, the next receive sees to it.
+        let _ = self.cool();
         self.epoll.as_fd()
     }
 }

@@ -10,7 +10,7 @@ use crate::connector::{Connector, Event, Lost, Refusal, Standing};
 use crate::inbox::Inbox;
 use crate::peer::Peer;
 use crate::pid::Pid;
-use crate::pump::Look;
+use crate::pump::{Look, accept};
 use crate::queue::Loss;
 
 /// What is heard in one go: more than the kernel holds on one socket, and no end of it for a connector that
@@ -108,14 +108,19 @@ impl<C: Connector> Inbox<C> {
             return self.turn_away(peer);
         }
         let number = self.peers.insert(peer);
-        let Some(peer) = self.peers.get_mut(number) else {
-            return;
-        };
-        let data = epoll::EventData::new_u64(number);
-        let watched = epoll::add(&self.epoll, &peer.socket, data, epoll::EventFlags::IN);
-        if watched.is_err()
+        if !self.watch(number)
             && let Some(peer) = self.peers.remove(number)
         {
+            self.turn_away(peer);
+        }
+    }
+
+    /// Lets epoll watch over every connection again, and ends the one that it has no room for.
+    pub(crate) fn cool_or_close(&mut self) {
+        if let Err(number) = self.cool()
+            && let Some(peer) = self.peers.remove(number)
+        {
+            self.hot.set(None);
             self.turn_away(peer);
         }
     }
@@ -162,6 +167,9 @@ impl<C: Connector> Inbox<C> {
     /// Takes a connection out of everywhere, and lets nothing more in.
     fn forget(&mut self, number: u64) -> Option<Peer> {
         let peer = self.peers.remove(number)?;
+        if self.hot.get() == Some(number) {
+            self.hot.set(None);
+        }
         // A duplicate of the socket may be open in a fork of this process, and then closing it would leave it
         // with epoll (epoll(7), "Questions and answers", 6).
         let _ = epoll::delete(&self.epoll, &peer.socket);
@@ -173,7 +181,7 @@ impl<C: Connector> Inbox<C> {
     fn drain(&mut self, peer: &mut Peer) -> Option<Standing> {
         loop {
             let arrival = peer.receive(&mut self.intake);
-            match self.accept(peer.pid, arrival) {
+            match accept(&mut self.queue, peer.pid, arrival) {
                 Look::More => {}
                 Look::Nothing => return None,
                 Look::Ended(standing) => return Some(standing),

@@ -13,7 +13,8 @@ use thiserror::Error;
 use crate::error::Cause;
 use crate::message::Message;
 use crate::pid::Pid;
-use crate::sent::Intake;
+use crate::pump::Look;
+use crate::sent::{Intake, Sent};
 
 /// The kind of the frame that says: there is no room for this connection here.
 ///
@@ -29,7 +30,15 @@ pub(crate) struct Peer {
     assembler: Assembler,
     /// Messages sent on it, to number their parts.
     sent: u32,
+    /// It had more than its turn when it was last looked at.
+    pub(crate) has_more: bool,
+    /// What came last on it was short, and so is likely to be what comes next.
+    sends_short: bool,
 }
+
+/// The longest datagram that is called short: in a batch of them none displaces another from where the processor has it
+/// near.
+const SHORT: usize = 4096;
 
 /// What a look at a connection found.
 pub(crate) enum Arrival {
@@ -66,6 +75,8 @@ impl Peer {
             socket,
             assembler,
             sent: 0,
+            has_more: false,
+            sends_short: false,
         }
     }
 
@@ -91,12 +102,66 @@ impl Peer {
         };
         intake.count(len);
         let datagram = intake.datagram(len);
-        if !self.assembler.is_partial()
-            && let Ok((header, _, _)) = Header::parse(datagram)
-            && (header.kind, header.parts, header.flags) == (kind::USER, 1, 0)
-        {
-            return Arrival::Message(Message::whole(self.pid, intake.take(&header, len)));
+        match self.whole(datagram) {
+            Some(header) => Arrival::Message(Message::whole(self.pid, intake.take(&header, len))),
+            None => self.assemble(datagram, fds),
         }
+    }
+
+    /// Receives as many datagrams as fit into a batch, without waiting, up to one that ends the connection.
+    pub(crate) fn receive_batch(
+        &mut self,
+        intake: &mut Intake,
+        mut take: impl FnMut(Arrival) -> Look,
+    ) -> Look {
+        let (batch, counted) = intake.batch();
+        if let Err(error) = self.socket.receive_batch(batch) {
+            return take(Arrival::Ended(Ending::Broken(error.into())));
+        }
+        let full = batch.is_full();
+        for datagram in batch.drain() {
+            let arrival = match datagram {
+                Ok((datagram, fds)) => {
+                    *counted += datagram.len() as u64;
+                    match self.whole(datagram) {
+                        Some(header) => Arrival::Message(Message::whole(
+                            self.pid,
+                            Sent::copied(&header, datagram),
+                        )),
+                        None => self.assemble(datagram, fds),
+                    }
+                }
+                Err(FrameError::FdsLost) => {
+                    *counted += 1;
+                    Arrival::Lost
+                }
+                Err(error) => Arrival::Ended(Ending::Broken(ReceiveError::from(error).into())),
+            };
+            // Of what comes after the end nothing is received.
+            if let look @ Look::Ended(_) = take(arrival) {
+                return look;
+            }
+        }
+        if full { Look::More } else { Look::Nothing }
+    }
+
+    /// True when it pays to receive more than one datagram at a time.
+    pub(crate) fn streams_short(&self) -> bool {
+        self.has_more && self.sends_short
+    }
+
+    /// The header of a message that is whole, without a descriptor, as most are.
+    fn whole(&mut self, datagram: &[u8]) -> Option<Header> {
+        self.sends_short = datagram.len() <= SHORT;
+        if self.assembler.is_partial() {
+            return None;
+        }
+        let (header, _, _) = Header::parse(datagram).ok()?;
+        ((header.kind, header.parts, header.flags) == (kind::USER, 1, 0)).then_some(header)
+    }
+
+    /// Any other datagram.
+    fn assemble(&mut self, datagram: &[u8], fds: Vec<OwnedFd>) -> Arrival {
         match self.assembler.push(datagram, fds) {
             Ok(None) => Arrival::Part,
             Ok(Some(envelope)) => match envelope.kind {
@@ -176,6 +241,14 @@ impl Peers {
         place
             .peer
             .as_mut()
+            .filter(|_| place.used == (number >> 32) as u32)
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Peer> {
+        let place = self.places.get(number as u32 as usize)?;
+        place
+            .peer
+            .as_ref()
             .filter(|_| place.used == (number >> 32) as u32)
     }
 

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
-use occ_sck::Deadline;
+use occ_sck::{Batch, Deadline};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
@@ -12,7 +12,7 @@ use crate::error::ReceiveError;
 use crate::inbox::{CONNECTOR, Inbox};
 use crate::peer::{Arrival, Ending};
 use crate::pid::Pid;
-use crate::queue::Loss;
+use crate::queue::{Loss, Queue};
 
 /// Connections that one look at epoll(7) tells of.
 const EVENTS: usize = 64;
@@ -98,9 +98,11 @@ impl<C: Connector> Inbox<C> {
         let mut space = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
         // Once the system is down, what the peers had sent is still there, and nothing more will come.
         let deadline = if self.down { Deadline::Now } else { deadline };
+        let hot = self.take_hot_turn(turn);
+        let deadline = if hot { Deadline::Now } else { deadline };
         let ready = loop {
             match epoll::wait(&self.epoll, &mut space, wait_time(deadline).as_ref()) {
-                Ok((ready, _)) if !ready.is_empty() => break ready,
+                Ok((ready, _)) if hot || !ready.is_empty() => break ready,
                 Ok(_) if self.down => return Err(ReceiveError::SystemDown),
                 Ok(_) if deadline.passed() => return Ok(false),
                 Ok(_) | Err(Errno::INTR) => {}
@@ -115,50 +117,108 @@ impl<C: Connector> Inbox<C> {
         for event in ready.iter() {
             match event.data.u64() {
                 CONNECTOR => self.hear(),
-                number => self.take_turn(number, turn),
+                number => {
+                    if let Look::More = self.take_turn(number, turn)
+                        && turn == Turn::Stream
+                    {
+                        self.heat(number);
+                    }
+                }
             }
         }
         Ok(true)
     }
 
-    fn take_turn(&mut self, number: u64, turn: Turn) {
+    /// Brings in what the connection holds that is not in epoll, if there is one. False when that was nothing, and then
+    /// there is none any more.
+    fn take_hot_turn(&mut self, turn: Turn) -> bool {
+        let Some(number) = self.hot.get() else {
+            return false;
+        };
+        let before = self.intake.received();
+        match self.take_turn(number, turn) {
+            Look::More | Look::Ended(_) => true,
+            Look::Nothing => {
+                self.cool_or_close();
+                self.intake.received() != before
+            }
+        }
+    }
+
+    /// Takes a connection out of epoll, if none is. It had more than its turn, so it will be looked at anyway; and with
+    /// each message its sender would pay for telling epoll what is known here.
+    fn heat(&mut self, number: u64) {
+        if self.hot.get().is_none()
+            && !self.watched.get()
+            && let Some(peer) = self.peers.get_mut(number)
+            && epoll::delete(&self.epoll, &peer.socket).is_ok()
+        {
+            self.hot.set(Some(number));
+        }
+    }
+
+    /// Brings in what a connection holds, as much as its turn is.
+    fn take_turn(&mut self, number: u64, turn: Turn) -> Look {
+        let look = self.take_some(number, turn);
+        if let Some(peer) = self.peers.get_mut(number) {
+            peer.has_more = matches!(look, Look::More);
+        }
+        look
+    }
+
+    fn take_some(&mut self, number: u64, turn: Turn) -> Look {
         let Some(peer) = self.peers.get_mut(number) else {
-            return;
+            return Look::Nothing;
         };
         let bytes = match turn {
             Turn::Answer | Turn::Stream => STREAM,
             Turn::All => rustix::io::ioctl_fionread(&peer.socket).unwrap_or(STREAM),
         };
         let until = self.intake.received().saturating_add(bytes);
-        for _ in 0..turn.datagrams() {
+        let mut datagrams = turn.datagrams();
+        while datagrams > 0 {
             let Some(peer) = self.peers.get_mut(number) else {
-                return;
+                return Look::Nothing;
             };
             let pid = peer.pid;
-            let arrival = peer.receive(&mut self.intake);
-            match self.accept(pid, arrival) {
+            let look = if turn == Turn::Stream && peer.streams_short() {
+                datagrams = datagrams.saturating_sub(Batch::CAPACITY);
+                peer.receive_batch(&mut self.intake, |arrival| {
+                    accept(&mut self.queue, pid, arrival)
+                })
+            } else {
+                datagrams -= 1;
+                let arrival = peer.receive(&mut self.intake);
+                accept(&mut self.queue, pid, arrival)
+            };
+            match look {
                 Look::More if self.intake.received() < until => {}
-                Look::More | Look::Nothing => return,
-                Look::Ended(standing) => return self.lose(number, standing),
-            }
-        }
-    }
-
-    pub(crate) fn accept(&mut self, from: Pid, arrival: Arrival) -> Look {
-        match arrival {
-            Arrival::Message(message) => self.queue.push(message),
-            Arrival::Part => {}
-            Arrival::Lost => self.queue.push_loss(Loss::Message { from: Some(from) }),
-            Arrival::Nothing => return Look::Nothing,
-            Arrival::Ended(Ending::Closed) => return Look::Ended(Standing::Broken),
-            Arrival::Ended(Ending::NoRoom) => return Look::Ended(Standing::Missed),
-            Arrival::Ended(Ending::Broken(cause)) => {
-                self.queue.push_loss(Loss::Connection { from, cause });
-                return Look::Ended(Standing::Broken);
+                Look::More | Look::Nothing => return look,
+                Look::Ended(standing) => {
+                    self.lose(number, standing);
+                    return look;
+                }
             }
         }
         Look::More
     }
+}
+
+/// What follows from what a look found.
+pub(crate) fn accept(queue: &mut Queue, from: Pid, arrival: Arrival) -> Look {
+    match arrival {
+        Arrival::Message(message) => queue.push(message),
+        Arrival::Part => {}
+        Arrival::Lost => queue.push_loss(Loss::Message { from: Some(from) }),
+        Arrival::Nothing => return Look::Nothing,
+        Arrival::Ended(Ending::Closed) => return Look::Ended(Standing::Broken),
+        Arrival::Ended(Ending::NoRoom) => return Look::Ended(Standing::Missed),
+        Arrival::Ended(Ending::Broken(cause)) => {
+            queue.push_loss(Loss::Connection { from, cause });
+            return Look::Ended(Standing::Broken);
+        }
+    }
+    Look::More
 }
 
 /// How long to wait in one go.

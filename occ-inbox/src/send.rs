@@ -205,6 +205,7 @@ impl<C: Connector> Inbox<C> {
 
     /// Waits until the peer has room or something has arrived here, and takes that in.
     fn wait_for_room(&mut self, number: u64, deadline: Deadline) -> Result<(), SendError> {
+        self.cool_or_close();
         let Some(peer) = self.peers.get_mut(number) else {
             return Ok(());
         };

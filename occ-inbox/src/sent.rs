@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use occ_sck::{Body, DecodeError, Envelope, HEADER, Header, MAX_DATAGRAM, TypeKey, decode};
+use occ_sck::{Batch, Body, DecodeError, Envelope, HEADER, Header, MAX_DATAGRAM, TypeKey, decode};
 use serde::de::DeserializeOwned;
 
 /// A datagram of this length stays in the buffer that it was received into. A shorter one is copied out, so
@@ -51,6 +51,18 @@ impl Sent {
         }
     }
 
+    /// The message in `datagram`, whose header this is.
+    pub(crate) fn copied(header: &Header, datagram: &[u8]) -> Sent {
+        let bytes = datagram[HEADER..].to_vec();
+        let name = usize::from(header.name_len);
+        Sent {
+            key: header.key,
+            name: 0..name,
+            payload: name..bytes.len(),
+            bytes,
+        }
+    }
+
     /// The name of the type that was sent.
     pub(crate) fn type_name(&self) -> &str {
         // It was checked to be text when the frame was parsed.
@@ -75,6 +87,8 @@ pub(crate) struct Intake {
     /// Empty, or as long as a datagram can be.
     buffer: Vec<u8>,
     spare: Vec<Vec<u8>>,
+    /// Where many are received at once, once there are many.
+    batch: Option<Box<Batch>>,
     received: u64,
 }
 
@@ -92,6 +106,11 @@ impl Intake {
         &self.buffer[..len]
     }
 
+    /// Room for many datagrams, and the count of what has been received.
+    pub(crate) fn batch(&mut self) -> (&mut Batch, &mut u64) {
+        (self.batch.get_or_insert_default(), &mut self.received)
+    }
+
     /// Counts what has been received.
     pub(crate) fn count(&mut self, len: usize) {
         self.received += len as u64;
@@ -104,17 +123,15 @@ impl Intake {
 
     /// The message in the datagram that has just been received, whose header this is.
     pub(crate) fn take(&mut self, header: &Header, len: usize) -> Sent {
-        let name = usize::from(header.name_len);
-        let (bytes, start) = if len >= KEPT {
-            (std::mem::take(&mut self.buffer), HEADER)
-        } else {
-            (self.buffer[HEADER..len].to_vec(), 0)
-        };
+        if len < KEPT {
+            return Sent::copied(header, self.datagram(len));
+        }
+        let name = HEADER..HEADER + usize::from(header.name_len);
         Sent {
             key: header.key,
-            bytes,
-            name: start..start + name,
-            payload: start + name..start + len - HEADER,
+            payload: name.end..len,
+            name,
+            bytes: std::mem::take(&mut self.buffer),
         }
     }
 

@@ -33,6 +33,7 @@
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod assemble;
+mod batch;
 mod blob;
 mod bytes;
 mod channel;
@@ -47,6 +48,7 @@ mod sys;
 mod value;
 
 pub use assemble::{Assembler, Limits};
+pub use batch::Batch;
 pub use blob::Blob;
 pub use bytes::Bytes;
 pub use channel::Channel;

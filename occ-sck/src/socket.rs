@@ -10,13 +10,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    Shutdown, SocketFlags, SocketType,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
+    SocketType,
 };
 
+use crate::batch::Batch;
 use crate::deadline::Deadline;
 use crate::error::{FrameError, ReceiveError, SendError};
-use crate::sys;
+use crate::sys::{self, Message};
 
 /// Most file descriptors in one datagram: the kernel's own limit (unix(7)).
 pub const MAX_FDS: usize = 253;
@@ -200,33 +201,21 @@ impl Socket {
         fds: &mut Vec<OwnedFd>,
         deadline: Deadline,
     ) -> Result<Received, ReceiveError> {
-        let mut flags = RecvFlags::CMSG_CLOEXEC;
-        if deadline != Deadline::Never {
-            flags |= RecvFlags::DONTWAIT;
-        }
+        let mut wait = deadline == Deadline::Never;
         let limit = buffer.len();
         let poll = |source| ReceiveError::Io { op: "poll", source };
         let mut ended = false;
         loop {
-            let before = fds.len();
-            match sys::recvmsg(&self.fd, buffer, fds, flags) {
+            match sys::recvmsg(&self.fd, buffer, wait) {
                 Ok(message) => {
-                    if message.flags.contains(ReturnFlags::CTRUNC) {
-                        fds.truncate(before);
-                        return Err(FrameError::FdsLost.into());
-                    }
-                    if message.flags.contains(ReturnFlags::TRUNC) {
-                        fds.truncate(before);
-                        return Err(FrameError::Oversized { limit }.into());
-                    }
-                    if message.bytes > 0 {
-                        let sender = message.os_pid.map(|os_pid| Credentials { os_pid });
+                    message.check(limit)?;
+                    if message.len > 0 {
+                        fds.extend(message.fds);
                         return Ok(Received::Datagram {
-                            len: message.bytes,
-                            sender,
+                            len: message.len,
+                            sender: message.os_pid.map(|os_pid| Credentials { os_pid }),
                         });
                     }
-                    fds.truncate(before);
                     if ended {
                         return Ok(Received::Closed);
                     }
@@ -242,7 +231,7 @@ impl Socket {
                     // peer has closed second, and a peer that sent and closed in between has left
                     // something. It can add nothing now, so a second look is the truth.
                     ended = true;
-                    flags |= RecvFlags::DONTWAIT;
+                    wait = false;
                 }
                 // The peer died with unread input: the kernel says so once, before what the peer had
                 // sent, which is still there to be read.
@@ -258,6 +247,38 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Receives what is here, up to as many datagrams as fit into `batch`, without waiting. Whoever has many short ones
+    /// to receive has them sooner: one system call brings them all.
+    ///
+    /// What is in the batch from before is dropped. An empty one says nothing of why: [`Socket::receive`] tells whether
+    /// the peer has closed.
+    ///
+    /// # Errors
+    ///
+    /// What recvmmsg(2) says. What is wrong with one datagram stands in its place.
+    #[doc(alias = "recvmmsg")]
+    pub fn receive_batch(&self, batch: &mut Batch) -> Result<(), ReceiveError> {
+        loop {
+            match batch.fill_from(&self.fd) {
+                Ok(()) => break,
+                Err(Errno::AGAIN | Errno::NOTCONN) => return Ok(()),
+                // As in `receive`.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
+                Err(source) => {
+                    return Err(ReceiveError::Io {
+                        op: "recvmmsg",
+                        source: source.into(),
+                    });
+                }
+            }
+        }
+        if batch.looks_ended() {
+            let ended = self.hung_up();
+            batch.set_ended(ended.map_err(|source| ReceiveError::Io { op: "poll", source })?);
+        }
+        Ok(())
     }
 
     /// Ends the connection for everybody who holds either end, and closes this one.
@@ -300,6 +321,19 @@ impl Socket {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(source) => Err(source.into()),
         }
+    }
+}
+
+impl Message {
+    /// Whether it has arrived as it was sent; the buffer had `limit` bytes.
+    pub(crate) fn check(&self, limit: usize) -> Result<(), FrameError> {
+        if self.fds_lost {
+            return Err(FrameError::FdsLost);
+        }
+        if self.cut {
+            return Err(FrameError::Oversized { limit });
+        }
+        Ok(())
     }
 }
 
