@@ -56,9 +56,9 @@ impl Batch {
         }
     }
 
-    /// True when there is no room for another.
+    /// True when there is no room for another, so that there may be more to receive at once.
     pub fn is_full(&self) -> bool {
-        self.messages.len() == COUNT
+        self.messages.len() == COUNT && !self.looks_ended()
     }
 
     /// Takes them out, in the order in which they were sent: the bytes of each and the descriptors that came with it, or

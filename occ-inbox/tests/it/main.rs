@@ -13,6 +13,7 @@ mod room;
 mod schedule;
 mod script;
 mod selective;
+mod streams;
 mod switchboard;
 mod timeouts;
 mod undecodable;

@@ -3,6 +3,7 @@
 
 mod allocations;
 mod attributes;
+mod batches;
 mod blobs;
 mod closing;
 mod credentials;
