@@ -252,8 +252,8 @@ fn every_kind_of_forbidden_edge_is_found() {
             "occ-sck -> occ-bench (dev)",
         ),
         (
-            package("occ-sck", true, &["libc"]),
-            "occ-sck -> libc (normal)",
+            package("occ-sck", true, &["anyhow"]),
+            "occ-sck -> anyhow (normal)",
         ),
         (
             package("occ-sck", true, &["build cc"]),

@@ -43,7 +43,8 @@ pub struct Inbox<C> {
     /// Nothing was sent since something was last received: the peers are likely to stream, and it pays to
     /// look for more than one message at a time.
     pub(crate) streaming: bool,
-    /// The connection that is not in epoll, because it has more to bring than can be looked at in one go.
+    /// The connection that is not in epoll, because it has more to bring than can be looked at in one go. It may have
+    /// ended since.
     pub(crate) hot: Cell<Option<u64>>,
     /// Somebody else waits for our epoll, so it has to know all.
     pub(crate) watched: Cell<bool>,

@@ -120,7 +120,6 @@ impl<C: Connector> Inbox<C> {
         if let Err(number) = self.cool()
             && let Some(peer) = self.peers.remove(number)
         {
-            self.hot.set(None);
             self.turn_away(peer);
         }
     }
@@ -167,9 +166,6 @@ impl<C: Connector> Inbox<C> {
     /// Takes a connection out of everywhere, and lets nothing more in.
     fn forget(&mut self, number: u64) -> Option<Peer> {
         let peer = self.peers.remove(number)?;
-        if self.hot.get() == Some(number) {
-            self.hot.set(None);
-        }
         // A duplicate of the socket may be open in a fork of this process, and then closing it would leave it
         // with epoll (epoll(7), "Questions and answers", 6).
         let _ = epoll::delete(&self.epoll, &peer.socket);
