@@ -116,6 +116,8 @@ impl Central {
         occ_yeshup::arm(parent).map_err(|e| failed("prctl(PR_SET_PDEATHSIG)")(&e))?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|e| failed("prctl(PR_SET_CHILD_SUBREAPER)")(&e))?;
+        // For ps(1), top(1) and the kernel's log; without a name it works as well.
+        let _ = rustix::thread::set_name(c"occ-central");
         let signals = sys::child_signals().map_err(|e| failed("signalfd")(&e))?;
         let host = to_rustix(settings.host).ok_or("the host has no pid")?;
         let host = rustix::process::pidfd_open(host, PidfdFlags::empty())

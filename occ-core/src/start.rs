@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use occ_spawn::entry::{Context, Descriptor, End, call, check_captures_nothing};
+use occ_spawn::entry::{Context, End, Run, descriptor};
 use occ_spawn::{Arguments, Function, Outcome};
 
 use crate::control::Line;
@@ -25,8 +25,7 @@ impl Entry {
         A: Arguments,
         F::Output: Outcome<K>,
     {
-        check_captures_nothing(function);
-        let entry = Start::<F, A, K>::ENTRY;
+        let entry = descriptor::<Start<K>, F, A>(function);
         Entry {
             function: entry.offset(),
             name: entry.name(),
@@ -34,17 +33,16 @@ impl Entry {
     }
 }
 
-struct Start<F, A, K>(PhantomData<(F, A, K)>);
+/// The way in which a function runs here: as a process that has an inbox.
+struct Start<K>(PhantomData<K>);
 
-impl<F, A, K> Start<F, A, K>
+impl<F, A, K> Run<F, A> for Start<K>
 where
     F: Function<A>,
     A: Arguments,
     F::Output: Outcome<K>,
 {
-    const ENTRY: &'static Descriptor = &Descriptor::new(std::any::type_name::<F>, Self::run);
-
-    fn run(context: Context) -> End {
+    fn run(function: fn(A) -> F::Output, context: Context) -> End {
         let args = match occ_sck::decode::<A>(&context.args) {
             Ok(args) => args,
             Err(error) => return failed("the arguments could not be decoded", &error),
@@ -59,7 +57,7 @@ where
             Err(Unfit::Lost) => return End::chain(vec!["the system has gone down".to_owned()]),
             Err(Unfit::Io(error)) => return failed("no inbox could be made", &error),
         }
-        call::<F, A>(args).into_end()
+        function(args).into_end()
     }
 }
 

@@ -245,7 +245,7 @@ impl<R: Run<F, A>, F: Function<A>, A> Entry<R, F, A> {
 /// # Compile errors
 ///
 /// For a closure that captures something, when the program is built.
-pub fn check_captures_nothing<F>(_: &F) {
+fn check_captures_nothing<F>(_: &F) {
     const {
         assert!(
             size_of::<F>() == 0,
@@ -260,7 +260,7 @@ pub fn check_captures_nothing<F>(_: &F) {
     unsafe_code,
     reason = "a function item has no bytes to send, so the receiver makes it"
 )]
-pub fn call<F: Function<A>, A>(args: A) -> F::Output {
+fn call<F: Function<A>, A>(args: A) -> F::Output {
     // SAFETY: `F` is Copy, and whoever named it to this process had a value of it: every way to a
     // descriptor begins with one, given to `check_captures_nothing`.
     let function: F = unsafe { sys::conjure() };

@@ -52,13 +52,14 @@ mod process;
 mod signal;
 mod spawner;
 mod sys;
+mod title;
 pub mod zygote;
 
 /// How a function is named to another process of the same image, and run there.
 pub mod entry {
     pub use crate::descriptor::{Context, Descriptor, NoSuchFunction, Trampoline};
     pub use crate::exit::LastWords;
-    pub use crate::function::{Run, call, check_captures_nothing, descriptor, result_kind};
+    pub use crate::function::{Run, descriptor, result_kind};
     pub use crate::outcome::{End, kind};
     pub use crate::sys::wiped_page;
 }

@@ -133,6 +133,7 @@ fn prepare(start: Start, fds: Fds) -> Result<(Descriptor, Context), String> {
     } = start;
     std::mem::forget((closed, socket, blob));
     let entry = Descriptor::find(function).map_err(|error| error.to_string())?;
+    crate::title::set(entry.name());
     let control = boot::control().ok_or("there is no control socket")?;
     let args = match fds.blob {
         None => args,

@@ -125,10 +125,12 @@ unsafe fn take_marker_off(argc: c_int, argv: *mut *mut c_char) {
     if count == 0 || argv.is_null() {
         return;
     }
-    // SAFETY: entry 0 exists, by the caller's word, and is a string of at least one byte: the marker.
+    // SAFETY: entry 0 exists, by the caller's word, and is the marker.
     let marker = unsafe { argv.read() };
-    // SAFETY: as above; the strings of argv may be written to (C11 5.1.2.2.1).
-    unsafe { marker.write(b'-' as c_char) };
+    for (i, byte) in crate::title::PROCESS.iter().enumerate() {
+        // SAFETY: the marker is as long, and the strings of argv may be written to (C11 5.1.2.2.1).
+        unsafe { marker.wrapping_add(i).write(*byte as c_char) };
+    }
     for i in 0..count {
         // SAFETY: i + 1 is at most argc, where the null stands.
         let next = unsafe { argv.wrapping_add(i + 1).read() };

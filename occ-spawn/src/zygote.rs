@@ -270,6 +270,7 @@ impl Forker {
         crate::panic::install_hook();
         sys::set_up_signals();
         sys::unblock_signals();
+        crate::title::set("occ-zygote");
         crate::image::Image::own();
         sys::was_single_threaded();
         rehearse();

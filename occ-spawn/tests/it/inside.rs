@@ -265,3 +265,30 @@ fn a_function_that_is_given_a_socket_owns_it() {
     let (mut child, _socket) = spawner.spawn_with_socket(own, ()).unwrap();
     assert!(value::<bool>(&end_of(&mut child)));
 }
+
+/// What ps(1) and the kernel's log call it; and what its program was called is still there.
+#[test]
+fn a_process_is_named_after_its_function() {
+    fn name_and_command() -> (String, Vec<u8>) {
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+        (name, std::fs::read("/proc/self/cmdline").unwrap())
+    }
+    isolated!(|| {
+        let spawner = Spawner::new().unwrap();
+        let [zygote] = tree::children(std::process::id())[..] else {
+            panic!("expected the zygote alone");
+        };
+        let comm = |pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        // Its first answer comes after it has named itself.
+        let mut child = spawner.spawn(name_and_command, ()).unwrap();
+        assert_eq!(comm(zygote), "occ-zygote\n");
+        let (name, command): (String, Vec<u8>) = value(&end_of(&mut child));
+        assert_eq!(name, "name_and_comman\n", "15 bytes of it");
+        let mut expected = b"occasional-proc\0".to_vec();
+        expected.extend(std::fs::read("/proc/self/cmdline").unwrap());
+        assert_eq!(
+            String::from_utf8_lossy(&command),
+            String::from_utf8_lossy(&expected)
+        );
+    });
+}

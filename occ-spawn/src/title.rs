@@ -1,0 +1,77 @@
+//! What ps(1), top(1) and the kernel's log call a process.
+
+use std::ffi::CString;
+
+use crate::boot::MARKER;
+
+/// What a process of ours has for argv\[0\], once it has been recognised. What its program was called comes after it.
+pub(crate) const PROCESS: &[u8; MARKER.len()] = b"occasional-proc";
+
+/// Bytes that the kernel keeps of a name (`PR_SET_NAME`, prctl(2)).
+const LONGEST: usize = 15;
+
+/// Names the calling process after the function that it runs, where it would have the name `exe`: the link that it was
+/// started by.
+#[doc(alias = "PR_SET_NAME")]
+pub(crate) fn set(function: &str) {
+    // A name without a zero byte is a C string; and a process without one does its work all the same.
+    if let Ok(name) = CString::new(short(function)) {
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// The last name in the path of a function that somebody has given, as far as there is room for it.
+fn short(function: &str) -> &str {
+    let mut last = "";
+    let mut start = 0;
+    // Within angle brackets stand types, with paths of their own.
+    let mut depth = 0_usize;
+    let mut before = b' ';
+    for (i, byte) in function.bytes().enumerate() {
+        match byte {
+            b'<' | b':' if depth == 0 => {
+                last = given(&function[start..i]).unwrap_or(last);
+                start = i + 1;
+            }
+            // An arrow closes nothing.
+            b'>' if before != b'-' => start = i + 1,
+            _ => {}
+        }
+        match byte {
+            b'<' => depth += 1,
+            b'>' if before != b'-' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = byte;
+    }
+    let name = given(&function[start..]).unwrap_or(last);
+    &name[..name.floor_char_boundary(LONGEST)]
+}
+
+fn given(name: &str) -> Option<&str> {
+    (!name.is_empty() && !name.starts_with('{')).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn a_name_is_the_last_of_the_path() {
+        for (function, name) in [
+            ("hello::say_hello", "say_hello"),
+            ("say_hello", "say_hello"),
+            ("a::b::a_function_with_a_long_name", "a_function_with"),
+            ("a::main::{{closure}}", "main"),
+            ("a::main::{{closure}}::{{closure}}", "main"),
+            ("a::worker<alloc::vec::Vec<u8>>", "worker"),
+            ("a::worker<fn() -> b::c>::{{closure}}", "worker"),
+            ("<a::Server<u8> as a::Run>::run", "run"),
+            ("a::größe_des_ganzen", "größe_des_gan"),
+            ("{{closure}}", ""),
+            ("", ""),
+        ] {
+            assert_eq!(short(function), name, "{function}");
+        }
+    }
+}
