@@ -31,9 +31,11 @@ use crate::sys;
 mod ends;
 mod forks;
 mod lines;
+mod unwatched;
 
 use ends::Stray;
 use forks::Order;
+use unwatched::Unwatched;
 
 const SIGNALS: u64 = u64::MAX;
 const ZYGOTE: u64 = u64::MAX - 1;
@@ -103,6 +105,7 @@ struct Central {
     sweep_at: Option<Instant>,
     events: VecDeque<Event>,
     buffer: Vec<u8>,
+    unwatched: Unwatched,
     finished: bool,
 }
 
@@ -154,6 +157,7 @@ impl Central {
             sweep_at: None,
             events: VecDeque::new(),
             buffer: vec![0; MAX_DATAGRAM],
+            unwatched: Unwatched::default(),
             finished: false,
         };
         for (fd, name) in [
@@ -194,6 +198,7 @@ impl Central {
         while !self.finished {
             self.wait();
         }
+        self.tell_unwatched();
         if let Some(zygote) = self.zygote.take() {
             zygote.end();
         }
@@ -217,6 +222,7 @@ impl Central {
             match name {
                 SIGNALS => children_ended = true,
                 ZYGOTE => self.hear_zygote(flags),
+                LIFELINE if flags == EventFlags::OUT => self.tell_unwatched(),
                 HOST | LIFELINE => self.lose_host(),
                 serial => self.serve(serial, flags),
             }
@@ -295,7 +301,7 @@ impl Central {
                 }
             }
             Effect::Close { process } => self.close(process),
-            Effect::Abnormal { ended, report } => self.tell_host(&ended, report.as_deref()),
+            Effect::Abnormal { ended, report } => self.tell_host(ended, report),
             Effect::Finish => self.finished = true,
         }
     }

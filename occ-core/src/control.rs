@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use occ_inbox::{Connector, Event, Lost, Message, Pid, Refusal, Standing};
 use occ_sck::{
     Assembler, Blob, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
-    Received, SendError, Socket, TypeKey,
+    Received, SendError, Socket,
 };
 use occ_spawn::entry::kind as spawn;
 use rustix::io::Errno;
@@ -172,11 +172,8 @@ impl Control {
             News::Refused { peer, why } => Event::Refused { peer, why },
             News::Gone { peer } => Event::Gone { peer },
             News::Down(ended, short) => {
-                let short = short.map(|report| {
-                    let key = TypeKey::from_bytes(report.key);
-                    Packet::raw(report.kind, key, &report.name, &report.bytes).into_envelope()
-                });
-                let down = Down::new(&ended, short.or_else(|| self.report.take()));
+                let report = short.map(Envelope::from);
+                let down = Down::new(&ended, report.or_else(|| self.report.take()));
                 Event::Message(Message::about_end(ended.pid, down))
             }
         }

@@ -58,16 +58,19 @@ pub struct AbnormalExit {
     pub reason: ExitReason,
     /// What else is known.
     pub report: ExitReport,
+    /// How many before it could not be told, since the last that was: whoever is told was far too slow.
+    pub missed: u64,
 }
 
 impl AbnormalExit {
-    pub(crate) fn new(ended: &Ended, report: Option<Envelope>) -> AbnormalExit {
+    pub(crate) fn new(ended: &Ended, report: Option<Envelope>, missed: u64) -> AbnormalExit {
         let (reason, report) = told(ended, report);
         AbnormalExit {
             pid: ended.pid,
             function: ended.name.clone(),
             reason,
             report,
+            missed,
         }
     }
 }
@@ -79,7 +82,15 @@ impl fmt::Display for AbnormalExit {
         if let Some(os_pid) = self.report.os_pid {
             write!(f, " (pid {os_pid})")?;
         }
-        write!(f, " {}", self.reason)
+        write!(f, " {}", self.reason)?;
+        if self.missed > 0 {
+            write!(
+                f,
+                "; {} abnormal exits before it were not told",
+                self.missed
+            )?;
+        }
+        Ok(())
     }
 }
 

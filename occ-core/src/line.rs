@@ -152,7 +152,7 @@ pub(crate) fn send_report(report: &Envelope, socket: &Socket) -> Paid {
     }
 }
 
-fn paid(sent: Result<(), SendError>) -> Paid {
+pub(crate) fn paid(sent: Result<(), SendError>) -> Paid {
     match sent {
         Ok(()) => Paid::Yes,
         Err(SendError::Full) => Paid::Later,

@@ -6,7 +6,7 @@
 use std::time::SystemTime;
 
 use occ_inbox::{Pid, Refusal, Standing};
-use occ_sck::Bytes;
+use occ_sck::{Body, Bytes, Envelope, Packet, TypeKey};
 use occ_spawn::{OsPid, OsStatus};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub(crate) mod kind {
     /// On the host's second socket: it cannot start.
     pub(crate) const NOT_READY: u8 = SYSTEM + 4;
     /// On the host's second socket: a process that nobody watched has ended abnormally. Its report, if
-    /// there is one, stands before it.
+    /// it is long, stands before it.
     pub(crate) const ABNORMAL: u8 = SYSTEM + 5;
 }
 
@@ -234,6 +234,15 @@ pub enum News {
     Down(Ended, Option<ShortReport>),
 }
 
+/// An abnormal end that nobody watched.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Abnormal {
+    pub(crate) ended: Ended,
+    /// As many before it were not told.
+    pub(crate) missed: u64,
+    pub(crate) report: Option<ShortReport>,
+}
+
 /// A report that is not worth a message of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShortReport {
@@ -245,6 +254,31 @@ pub struct ShortReport {
     pub name: String,
     /// What it says.
     pub bytes: Bytes,
+}
+
+impl ShortReport {
+    /// Most bytes of one.
+    const MOST: usize = 4096;
+
+    /// A report, if it is short.
+    pub(crate) fn of(report: &Envelope) -> Option<ShortReport> {
+        match &report.body {
+            Body::Inline { bytes, at } if bytes.len() <= ShortReport::MOST => Some(ShortReport {
+                kind: report.kind,
+                key: report.key.to_bytes(),
+                name: report.type_name().to_owned(),
+                bytes: Bytes(bytes[*at..].to_vec()),
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl From<ShortReport> for Envelope {
+    fn from(report: ShortReport) -> Envelope {
+        let key = TypeKey::from_bytes(report.key);
+        Packet::raw(report.kind, key, &report.name, &report.bytes).into_envelope()
+    }
 }
 
 /// The end of a process, as it is told.

@@ -28,7 +28,7 @@ use crate::control::{Line, hang_up};
 use crate::down::AbnormalExit;
 use crate::error::StartError;
 use crate::process::{Process, Unfit};
-use crate::protocol::{Ended, kind};
+use crate::protocol::{Abnormal, kind};
 use crate::sys::{self, ForkGuard};
 
 /// What is done with the abnormal exits that nobody watched.
@@ -271,9 +271,10 @@ fn keep(
     while let Some(envelope) = wire.next() {
         match envelope.kind {
             kind::ABNORMAL => {
-                let report = report.take();
-                if let Ok(ended) = envelope.decode::<Ended>() {
-                    let exit = AbnormalExit::new(&ended, report);
+                let before = report.take();
+                if let Ok(news) = envelope.decode::<Abnormal>() {
+                    let report = news.report.map(Envelope::from).or(before);
+                    let exit = AbnormalExit::new(&news.ended, report, news.missed);
                     // A panic has said what it has to say, and must not take the system down.
                     let _ = catch_unwind(AssertUnwindSafe(|| reporter(&exit)));
                 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use occ_inbox::Refusal;
 use occ_sck::{
-    Assembler, Blob, Body, Bytes, Credentials, Deadline, Envelope, FrameError, Limits, Packet,
+    Assembler, Blob, Body, Credentials, Deadline, Envelope, FrameError, Limits, Packet,
     ReceiveError, Received, Socket,
 };
 use occ_spawn::OsPid;
@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use super::Central;
-use crate::line::{Line, Owed, Paid, send_report};
+use crate::line::{Line, Owed, Paid};
 use crate::protocol::{Ended, News, NotSpawned, Reply, Request, ShortReport, kind};
 use crate::state::{Event, Serial};
 
@@ -196,7 +196,7 @@ impl Central {
     }
 
     pub(super) fn tell_end(&mut self, to: Serial, ended: Ended, report: Option<Rc<Envelope>>) {
-        let short = report.as_deref().and_then(short);
+        let short = report.as_deref().and_then(ShortReport::of);
         if let Some(report) = report
             && short.is_none()
         {
@@ -353,36 +353,8 @@ impl Central {
         self.pairs.remove(&key(closed, other));
         self.events.push_back(Event::NoPair { closed, other });
     }
-
-    /// Tells the host of an end that nobody watched. A host that does not listen misses it.
-    pub(super) fn tell_host(&self, ended: &Ended, report: Option<&Envelope>) {
-        if let Some(report) = report
-            && matches!(
-                send_report(report, self.lifeline),
-                Paid::Later | Paid::Closed
-            )
-        {
-            return;
-        }
-        if let Ok(packet) = Packet::of(kind::ABNORMAL, ended) {
-            let _ = packet.send_whole(self.lifeline, &[], Deadline::Now);
-        }
-    }
 }
 
 fn key(a: Serial, b: Serial) -> (Serial, Serial) {
     (a.min(b), a.max(b))
-}
-
-/// A report that is short enough to go with the news.
-fn short(report: &Envelope) -> Option<ShortReport> {
-    match &report.body {
-        Body::Inline { bytes, at } if bytes.len() <= 4096 => Some(ShortReport {
-            kind: report.kind,
-            key: report.key.to_bytes(),
-            name: report.type_name().to_owned(),
-            bytes: Bytes(bytes[*at..].to_vec()),
-        }),
-        _ => None,
-    }
 }

@@ -1,5 +1,7 @@
 //! Ends: told at once, exactly once, and after the last message.
 
+use std::collections::BTreeSet;
+
 use std::collections::{HashMap, HashSet};
 
 use occ_core::{Builder, Down, Pid};
@@ -250,6 +252,50 @@ fn an_abnormal_end_that_nobody_watches_is_reported_and_no_other() {
         process.spawn(crate::stay, ()).unwrap();
         system.stop();
         assert_eq!(told.iter().count(), 0);
+    });
+}
+
+/// Whoever is told may take its time; and when it is so much that not all can be kept, their number is told.
+#[test]
+fn abnormal_ends_wait_for_a_slow_reporter_and_those_that_cannot_are_counted() {
+    fn leave() {
+        std::process::exit(7)
+    }
+    isolated!(|| {
+        for (count, all_told) in [(1200, true), (4000, false)] {
+            let (tell, told) = std::sync::mpsc::channel();
+            let (go_on, wait) = std::sync::mpsc::channel::<()>();
+            let builder = Builder::new().on_abnormal_exit(move |exit| {
+                let _ = wait.recv();
+                tell.send((exit.pid, exit.missed, exit.to_string()))
+                    .unwrap();
+            });
+            let mut system = builder.start().unwrap();
+            let process = system.process();
+            let mut pids = BTreeSet::new();
+            for _ in 0..count {
+                pids.insert(process.spawn(leave, ()).unwrap());
+            }
+            // The last of them has ended.
+            within(LIMIT, || while process.processes().unwrap().len() > 1 {});
+            drop(go_on);
+            let mut missed = 0;
+            while (pids.len() as u64) > missed {
+                let (pid, before, text) = told.recv_timeout(LIMIT).unwrap();
+                assert!(pids.remove(&pid), "{pid} twice");
+                assert!(text.contains("leave") && text.contains(" 7"), "{text}");
+                assert_eq!(
+                    text.contains(" before it were not told"),
+                    before > 0,
+                    "{text}"
+                );
+                missed += before;
+            }
+            assert_eq!(pids.len() as u64, missed);
+            assert_eq!(missed == 0, all_told, "{missed} of {count}");
+            system.stop();
+            assert_eq!(told.iter().count(), 0);
+        }
     });
 }
 
