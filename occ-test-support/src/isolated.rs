@@ -23,7 +23,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 use crate::fds::OpenFds;
 use crate::role::this_test;
 use crate::tree::{self, Token};
-use crate::{reaper, sys};
+use crate::{reaper, skip, sys};
 
 /// Which test a process is to run, and as what: `reaper:path` or `body:path`.
 pub(crate) const KEY: &str = "OCC_ISOLATED";
@@ -101,6 +101,7 @@ fn outside(test: &str) {
         "{test:?} is not the path of a test:\n{shown}"
     );
     print!("{shown}");
+    skip::pass_on(&shown);
 }
 
 fn body_command(test: &str) -> Command {

@@ -11,6 +11,8 @@
 //! | does it live? | [`alive`]: a ping answered after the event that could have killed it |
 //! | what does it do? | [`stat`]: running, waiting, stopped; its parent, group and session |
 //! | is anything left? | [`mod@isolated`]: children and fds of a whole test; [`tree`]: processes by mark |
+//! | what if fork(2) fails? | [`cgroup`] |
+//! | can it be tested here? | [`skipped`] says that it cannot |
 //! | does it hang? | [`deadline`]: a hang becomes a failure |
 //! | what does it do at a terminal? | [`pty`] |
 //! | what if its host is killed? | [`role`]: the test binary as another program |
@@ -20,6 +22,7 @@
 #![warn(missing_docs)]
 
 pub mod alive;
+pub mod cgroup;
 pub mod dead;
 pub mod deadline;
 pub mod fds;
@@ -36,8 +39,10 @@ pub mod tree;
 
 mod poll;
 mod reaper;
+mod skip;
 mod sys;
 
 pub use deadline::{LIMIT, within};
 pub use isolated::isolated;
 pub use rustix::process::Signal;
+pub use skip::skipped;

@@ -259,7 +259,7 @@ fn an_abnormal_end_that_nobody_watches_is_reported_and_no_other() {
 #[test]
 fn abnormal_ends_wait_for_a_slow_reporter_and_those_that_cannot_are_counted() {
     fn leave() {
-        std::process::exit(7)
+        raw::exit_now(7)
     }
     isolated!(|| {
         for (count, all_told) in [(1200, true), (4000, false)] {

@@ -423,7 +423,7 @@ fn whoever_dies_at_the_fork_a_spawn_is_an_error_or_a_process_with_an_end() {
                     meddler.join().unwrap().then_some(spawned)
                 });
                 let Some(spawned) = spawned else {
-                    println!("SKIPPED: ptrace(2) is not allowed");
+                    occ_test_support::skipped("ptrace(2) is not allowed");
                     system.stop();
                     return;
                 };

@@ -1,9 +1,7 @@
 //! At the limits of the machine: a named error, and everything else goes on.
 
-use std::fs;
-use std::path::PathBuf;
-
 use occ_core::{ExitReason, OsPid, Pid, Process, SendError, SpawnError, SystemError};
+use occ_test_support::cgroup::Cgroup;
 use occ_test_support::{LIMIT, isolated, within};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
@@ -199,37 +197,11 @@ fn without_a_descriptor_for_a_new_zygote_a_spawn_is_an_error_and_the_next_works(
     });
 }
 
-/// A pids cgroup (v1) of this test's own.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new() -> Option<Cgroup> {
-        let name = format!("/sys/fs/cgroup/pids/occ-core-{}", std::process::id());
-        let path = PathBuf::from(name);
-        fs::create_dir(&path).ok()?;
-        if path.join("pids.max").exists() {
-            return Some(Cgroup(path));
-        }
-        fs::remove_dir(&path).unwrap();
-        None
-    }
-
-    fn set(&self, file: &str, text: &str) {
-        fs::write(self.0.join(file), text).unwrap();
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_fork_that_the_kernel_refuses_is_an_error_without_a_down_and_the_rest_goes_on() {
     isolated!(|| {
-        let Some(cgroup) = Cgroup::new() else {
-            println!("SKIPPED: no pids cgroup can be made in /sys/fs/cgroup/pids");
+        let Some(cgroup) = Cgroup::of_pids() else {
+            occ_test_support::skipped("no pids cgroup can be made in /sys/fs/cgroup/pids");
             return;
         };
         let mut system = system();

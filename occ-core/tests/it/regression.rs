@@ -47,7 +47,7 @@ fn an_os_pid_that_is_used_again_is_the_new_ones() {
             assert_eq!(signal(&reason(process, monitor)), libc::SIGKILL);
             let Ok(os_pid) = os_pid else { continue };
             if !next_os_pid(os_pid.get()) {
-                println!("SKIPPED: /proc/sys/kernel/ns_last_pid cannot be written");
+                occ_test_support::skipped("/proc/sys/kernel/ns_last_pid cannot be written");
                 break;
             }
             let (_, monitor) = process.spawn_monitor(end_with_3, ()).unwrap();

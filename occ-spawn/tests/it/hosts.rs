@@ -332,10 +332,10 @@ fn refused(mut command: Command) -> Option<String> {
         .find_map(|line| line.split_once("SAID "))
         .map(|(_, said)| said.to_owned());
     if said.is_none() {
-        println!(
-            "SKIPPED, or failed to start: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        occ_test_support::skipped(&format!(
+            "not allowed, or it failed to start: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        ));
     }
     said
 }
@@ -348,7 +348,7 @@ fn a_host_that_is_not_what_the_kernel_started_is_told_by_name() {
             .into_iter()
             .find(|path| std::path::Path::new(path).exists())
         else {
-            println!("SKIPPED: the dynamic loader is not in its usual place");
+            occ_test_support::skipped("the dynamic loader is not in its usual place");
             return;
         };
         let said = refused(Command::new(loader)).unwrap();

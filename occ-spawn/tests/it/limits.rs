@@ -1,10 +1,10 @@
 //! At the limits of the machine: a named error, and everything else goes on.
 
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use occ_spawn::{ExitReason, SpawnError, Spawner};
+use occ_test_support::cgroup::Cgroup;
 use occ_test_support::{LIMIT, isolated, stress, tree, within};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -128,41 +128,11 @@ fn without_descriptors_a_long_value_is_received_all_the_same() {
     });
 }
 
-/// A pids cgroup (v1) of this test's own.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new() -> Option<Cgroup> {
-        let path = PathBuf::from(format!(
-            "/sys/fs/cgroup/pids/occ-spawn-{}",
-            std::process::id()
-        ));
-        match fs::create_dir(&path) {
-            Ok(()) if path.join("pids.max").exists() => Some(Cgroup(path)),
-            Ok(()) => {
-                fs::remove_dir(&path).unwrap();
-                None
-            }
-            Err(_) => None,
-        }
-    }
-
-    fn set(&self, file: &str, text: &str) {
-        fs::write(self.0.join(file), text).unwrap();
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_fork_that_the_kernel_refuses_is_a_named_error_and_the_rest_goes_on() {
     isolated!(|| {
-        let Some(cgroup) = Cgroup::new() else {
-            println!("SKIPPED: no pids cgroup can be made in /sys/fs/cgroup/pids");
+        let Some(cgroup) = Cgroup::of_pids() else {
+            occ_test_support::skipped("no pids cgroup can be made in /sys/fs/cgroup/pids");
             return;
         };
         let spawner = Spawner::new().unwrap();

@@ -206,9 +206,9 @@ fn a_core_dump_is_told() {
     let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
     let none = getrlimit(Resource::Core).maximum == Some(0);
     if none || pattern.trim().is_empty() || pattern.starts_with(['|', '/']) {
-        eprintln!(
-            "SKIPPED: no core file can be had here (pattern {pattern:?}, hard limit 0: {none})"
-        );
+        occ_test_support::skipped(&format!(
+            "no core file can be had here (pattern {pattern:?}, hard limit 0: {none})"
+        ));
         return;
     }
     let folder = std::env::temp_dir().join(format!("occ-spawn-core-{}", std::process::id()));

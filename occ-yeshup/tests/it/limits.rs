@@ -92,7 +92,7 @@ fn a_child_lives_while_the_thread_that_started_it_does() {
 fn a_change_of_user_disarms() {
     isolated!(|| {
         if !geteuid().is_root() {
-            println!("SKIPPED: needs root");
+            occ_test_support::skipped("needs root");
             return;
         }
         // rustix changes the user of the one thread only.
@@ -113,7 +113,7 @@ const NOBODY: u32 = 65534;
 fn a_command_that_changes_its_user_is_armed_after_it() {
     isolated!(|| {
         if !geteuid().is_root() {
-            println!("SKIPPED: needs root");
+            occ_test_support::skipped("needs root");
             return;
         }
         let spawn = || cat().uid(NOBODY).die_with_parent().spawn().unwrap();

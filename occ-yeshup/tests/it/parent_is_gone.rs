@@ -119,7 +119,7 @@ fn a_parent_outside_of_the_pid_namespace_is_named_as_that() {
             .status()
             .is_ok_and(|status| status.success())
         {
-            println!("SKIPPED: this user may not make a PID namespace");
+            occ_test_support::skipped("this user may not make a PID namespace");
             return;
         }
         let role = role::command("parent_is_gone::role_first_in_a_pid_namespace");

@@ -1,0 +1,39 @@
+//! A control group in which fork(2) can be made to fail.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// A group of the pids controller, gone when it is dropped and empty.
+#[derive(Debug)]
+pub struct Cgroup(PathBuf);
+
+impl Cgroup {
+    /// Makes one; `None` where this user may not, or the controller is not mounted as version 1.
+    #[must_use]
+    pub fn of_pids() -> Option<Cgroup> {
+        let name = format!("/sys/fs/cgroup/pids/occ-test-{}", std::process::id());
+        let path = PathBuf::from(name);
+        fs::create_dir(&path).ok()?;
+        // Elsewhere it may be a mere folder.
+        if path.join("pids.max").exists() {
+            return Some(Cgroup(path));
+        }
+        fs::remove_dir(&path).expect("it was made just now");
+        None
+    }
+
+    /// Writes `text` to one of its files.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel does not take it.
+    pub fn set(&self, file: &str, text: &str) {
+        fs::write(self.0.join(file), text).expect("a write to a control group");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+}
