@@ -130,11 +130,7 @@ where
     }
 
     fn make_worker(&self) -> Result<(Pid, MonitorRef), SpawnError> {
-        match spawn_monitor(self.function, (self_pid(),)) {
-            // Processes are made by a process, which can be killed as any other; the next spawn makes a new one.
-            Err(SpawnError::ZygoteDied) => spawn_monitor(self.function, (self_pid(),)),
-            made => made,
-        }
+        spawn_monitor(self.function, (self_pid(),))
     }
 
     /// Gives a file to every worker that has room for one.

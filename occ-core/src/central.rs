@@ -9,7 +9,7 @@
 //! - [`forks`]: processes on their way from the zygote.
 //! - [`ends`]: how ends are noticed.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ mod lines;
 mod unwatched;
 
 use ends::Stray;
-use forks::Order;
+use forks::{Order, Unborn};
 use unwatched::Unwatched;
 
 const SIGNALS: u64 = u64::MAX;
@@ -92,7 +92,7 @@ struct Central {
     /// What the zygote had no room for.
     backlog: VecDeque<Order>,
     /// Processes that are being made: nobody knows yet what the kernel calls them.
-    unborn: BTreeSet<Serial>,
+    unborn: BTreeMap<Serial, Unborn>,
     /// Those of them that the zygote has been asked about.
     unclear: BTreeSet<Serial>,
     /// Children that have been reaped and may yet turn out to be one of the unborn.
@@ -148,7 +148,7 @@ impl Central {
             refusal: None,
             nofile,
             backlog: VecDeque::new(),
-            unborn: BTreeSet::new(),
+            unborn: BTreeMap::new(),
             unclear: BTreeSet::new(),
             strays: HashMap::new(),
             by_os_pid: HashMap::new(),

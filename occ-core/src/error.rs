@@ -59,8 +59,8 @@ pub enum SpawnError {
     /// The kernel refused to fork: no memory, or a limit on processes.
     #[error("cannot fork")]
     Fork(#[source] io::Error),
-    /// The zygote died before it made this process. The next spawn makes a new one.
-    #[error("the zygote died before it made this process; another will be made for the next")]
+    /// Two zygotes died, one after the other, before they made this process. The next spawn makes a new one.
+    #[error("two zygotes died before they made this process; another will be made for the next")]
     ZygoteDied,
     /// There is no zygote, and none can be made.
     #[error("cannot start a zygote: {why}")]

@@ -145,6 +145,11 @@ impl State {
         self.host
     }
 
+    /// True when the system is about to end: nothing is begun any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// The name of a process of this system.
     pub fn pid(&self, process: Serial) -> Pid {
         Pid {
@@ -207,6 +212,7 @@ impl State {
                     process.unheard = true;
                 }
             }
+            Event::Relaunched { process } => self.relaunched(process),
             Event::HungUp { process } => self.hung_up(process, effects),
             Event::Ended {
                 process,

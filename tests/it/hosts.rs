@@ -10,7 +10,7 @@ use occ_test_support::dead::{self, Watch};
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::tree::children;
 use occ_test_support::{LIMIT, role, test_path};
-use occasional::{Down, ExitReason, OsPid, SpawnError, receive, run, spawn, spawn_monitor, start};
+use occasional::{Down, ExitReason, OsPid, receive, run, spawn, spawn_monitor, start};
 use rustix::process::Signal;
 
 use crate::gate::{Gate, Place};
@@ -250,17 +250,6 @@ fn zygote_of(coordinator: u32) -> u32 {
     others[0]
 }
 
-/// Spawns until there is a zygote again: a request that the dead one had may be lost, and says so.
-fn after_the_zygote() {
-    loop {
-        match spawn(nothing, ()) {
-            Ok(_) => return,
-            Err(SpawnError::ZygoteDied) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
 #[test]
 fn role_is_replaced() {
     if role::is(test_path!()) {
@@ -274,7 +263,7 @@ fn role_is_replaced() {
         let zygote = Watch::of(zygote_of(system.coordinator().unwrap().get()));
         zygote.signal(Signal::KILL);
         zygote.wait_gone(LIMIT);
-        after_the_zygote();
+        spawn(nothing, ()).unwrap();
         all_is_well().unwrap();
         system.stop();
         in_both_ways();

@@ -111,14 +111,14 @@ impl Central {
             }
             self.work();
         }
-        let oldest = self.unborn.first().copied();
+        let oldest = self.unborn.keys().next().copied();
         self.strays
             .retain(|_, stray| oldest.is_some_and(|oldest| oldest <= stray.newest));
     }
 
     /// Reads what those have said whose first word has not been read.
     fn greet(&mut self) {
-        let unborn: Vec<Serial> = self.unborn.iter().copied().collect();
+        let unborn: Vec<Serial> = self.unborn.keys().copied().collect();
         for process in unborn {
             self.serve(process, EventFlags::IN);
         }
@@ -130,7 +130,7 @@ impl Central {
         let Some(status) = ended(os_pid, WaitIdOptions::empty()) else {
             return;
         };
-        if let Some(newest) = self.unborn.last().copied() {
+        if let Some(newest) = self.unborn.keys().next_back().copied() {
             let status = OsStatus::from_wait(&status);
             self.strays.insert(
                 os_pid,

@@ -1,9 +1,11 @@
 //! Processes on their way from the zygote: orders, and what becomes of them.
 //!
-//! An order that was not sent may be sent again, to another zygote. One that was sent is never repeated: the
-//! control socket that went with it tells what became of it, by a first word, a failure, or its end.
+//! What became of an order, the control socket tells that went with it: by a first word, a failure, or its end. Until
+//! its first word a process has done nothing. So what ends without one, in the hands of a zygote that is dead, is done
+//! once more by another, and no function runs twice.
 
 use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use occ_sck::{Assembler, Deadline, Limits, Received, SendError, Socket};
@@ -21,10 +23,8 @@ use crate::state::{Event, Serial};
 /// Something for the zygote to do.
 pub(super) enum Order {
     Fork {
-        request: zygote::Request,
+        request: Rc<zygote::Request>,
         control: Socket,
-        /// A zygote was found dead over it.
-        again: bool,
     },
     Which(Serial),
 }
@@ -39,38 +39,73 @@ impl Order {
 
     fn send(&self, zygote: &Zygote) -> Result<(), SendError> {
         match self {
-            Order::Fork {
-                request, control, ..
-            } => zygote.request(request, control.as_fd(), None, Deadline::Now),
+            Order::Fork { request, control } => {
+                zygote.request(request, control.as_fd(), None, Deadline::Now)
+            }
             Order::Which(process) => zygote.ask_which(*process, Deadline::Now),
         }
     }
+}
+
+/// A process that is being made.
+#[derive(Debug)]
+pub(super) struct Unborn {
+    request: Rc<zygote::Request>,
+    /// A zygote has died over it.
+    again: bool,
 }
 
 impl Central {
     /// Begins to make a process.
     pub(super) fn launch(&mut self, request: zygote::Request) {
         let process = request.serial;
-        let io = |op: &str, error: &std::io::Error| NotSpawned::Io {
-            op: op.to_owned(),
-            errno: error.raw_os_error().unwrap_or(0),
-        };
-        self.unborn.insert(process);
-        let (ours, control) = match Socket::pair() {
-            Ok(pair) => pair,
-            Err(error) => return self.not_made(process, io("socketpair", &error)),
-        };
-        if let Err(error) = ours.ask_credentials() {
-            return self.not_made(process, io("setsockopt(SO_PASSCRED)", &error));
-        }
-        if let Err(error) = self.open(process, ours) {
-            return self.not_made(process, io("epoll_ctl", &error));
-        }
-        self.order(Order::Fork {
-            request,
-            control,
+        let request = Rc::new(request);
+        let unborn = Unborn {
+            request: Rc::clone(&request),
             again: false,
-        });
+        };
+        self.unborn.insert(process, unborn);
+        match self.control_for(process) {
+            Ok(control) => self.order(Order::Fork { request, control }),
+            Err(why) => self.not_made(process, why),
+        }
+    }
+
+    /// A new control socket: the end that the process gets.
+    fn control_for(&mut self, process: Serial) -> Result<Socket, NotSpawned> {
+        let failed = |op: &str| {
+            let op = op.to_owned();
+            move |error: std::io::Error| NotSpawned::Io {
+                op,
+                errno: error.raw_os_error().unwrap_or(0),
+            }
+        };
+        let (ours, control) = Socket::pair().map_err(failed("socketpair"))?;
+        ours.ask_credentials()
+            .map_err(failed("setsockopt(SO_PASSCRED)"))?;
+        self.open(process, ours).map_err(failed("epoll_ctl"))?;
+        Ok(control)
+    }
+
+    /// The zygote has died, and of this process nothing has been heard, nor will be. Its order waits for the next
+    /// zygote, if it is the first that died over it.
+    fn lost_with_the_zygote(&mut self, process: Serial) {
+        self.unclear.remove(&process);
+        let request = match self.unborn.get_mut(&process) {
+            Some(unborn) if !unborn.again && !self.state.is_stopping() => {
+                unborn.again = true;
+                Rc::clone(&unborn.request)
+            }
+            _ => return self.not_made(process, self.zygote_died()),
+        };
+        self.close(process);
+        match self.control_for(process) {
+            Ok(control) => {
+                self.events.push_back(Event::Relaunched { process });
+                self.backlog.push_back(Order::Fork { request, control });
+            }
+            Err(why) => self.not_made(process, why),
+        }
     }
 
     /// A process has said its first word.
@@ -87,7 +122,7 @@ impl Central {
 
     pub(super) fn not_made(&mut self, process: Serial, why: NotSpawned) {
         self.unclear.remove(&process);
-        if self.unborn.remove(&process) {
+        if self.unborn.remove(&process).is_some() {
             self.events.push_back(Event::NotMade { process, why });
         }
     }
@@ -100,11 +135,11 @@ impl Central {
     }
 
     pub(super) fn send_orders(&mut self) {
-        while let Some(mut order) = self.backlog.pop_front() {
+        while let Some(order) = self.backlog.pop_front() {
             if self.zygote.is_none() {
                 // Nobody is left who knows what was made.
                 if let Order::Which(process) = order {
-                    self.not_made(process, self.zygote_died());
+                    self.lost_with_the_zygote(process);
                     continue;
                 }
                 if let Err(error) = self.start_zygote() {
@@ -123,14 +158,10 @@ impl Central {
                     break;
                 }
                 Err(SendError::Closed) => {
+                    // That is also for those that it was to be asked about.
                     self.lose_zygote();
-                    match &mut order {
-                        // The dead one never had it, so another may, once.
-                        Order::Fork { again, .. } if !*again => {
-                            *again = true;
-                            self.backlog.push_front(order);
-                        }
-                        _ => self.not_made(order.process(), self.zygote_died()),
+                    if let Order::Fork { request, .. } = order {
+                        self.lost_with_the_zygote(request.serial);
                     }
                 }
                 Err(error) => {
@@ -190,6 +221,7 @@ impl Central {
                         self.refusal = envelope.decode().ok();
                     } else if let Some((process, made)) = Zygote::answer(&envelope) {
                         self.zygote_says(process, made);
+                        self.send_orders();
                     }
                 }
                 Ok(Received::Nothing) => return,
@@ -207,7 +239,7 @@ impl Central {
             return;
         }
         let Some(os_pid) = made else {
-            return self.not_made(process, self.zygote_died());
+            return self.lost_with_the_zygote(process);
         };
         // It was made, and killed at once: its end is an end like any other.
         match self.strays.remove(&os_pid) {
@@ -236,7 +268,7 @@ impl Central {
         self.backlog
             .retain(|order| matches!(order, Order::Fork { .. }));
         for process in std::mem::take(&mut self.unclear) {
-            self.not_made(process, self.zygote_died());
+            self.lost_with_the_zygote(process);
         }
     }
 

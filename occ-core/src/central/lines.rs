@@ -103,7 +103,7 @@ impl Central {
         let from_itself = self.state.os_pid(serial) == Some(sender);
         match envelope.kind {
             // Until the first word nobody but the zygote and the process itself has the socket.
-            spawn::HELLO if self.unborn.contains(&serial) => self.born(serial, sender),
+            spawn::HELLO if self.unborn.contains_key(&serial) => self.born(serial, sender),
             spawn::FORK_FAILED if self.zygote.as_ref().is_some_and(|z| z.os_pid() == sender) => {
                 let errno = envelope.decode().unwrap_or(0);
                 self.not_made(serial, NotSpawned::Fork { errno });

@@ -89,6 +89,14 @@ impl State {
         true
     }
 
+    pub(super) fn relaunched(&mut self, serial: Serial) {
+        if let Some(process) = self.process(serial)
+            && let Phase::Launching(_) = process.phase
+        {
+            process.open = true;
+        }
+    }
+
     /// Does to a process that has just begun what was put off until then.
     pub(super) fn look_after(&mut self, serial: Serial, os_pid: OsPid, effects: &mut Vec<Effect>) {
         let Some(process) = self.processes.get(&serial) else {

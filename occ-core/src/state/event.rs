@@ -44,6 +44,12 @@ pub enum Event {
         /// When this was noticed.
         at: SystemTime,
     },
+    /// The zygote died over a process, of which nothing is to be heard on the control socket that was for it; it is
+    /// being made once more, and has another.
+    Relaunched {
+        /// Which.
+        process: Serial,
+    },
     /// A process could not be made.
     NotMade {
         /// Which.

@@ -339,6 +339,13 @@ impl Run {
         self.model.spawns.remove(&process);
     }
 
+    fn is_relaunched(&mut self, process: Serial) {
+        if let Some(known) = self.model.processes.get_mut(&process) {
+            known.open = true;
+        }
+        self.handle(Event::Relaunched { process }, Downs::new());
+    }
+
     fn is_not_made(&mut self, process: Serial) {
         let Some(known) = self.model.forget(process) else {
             return;
@@ -542,6 +549,7 @@ impl Run {
             (13, Life::Ordered) if open => self.hangs_up(process),
             (13, Life::Ordered) => self.ends_unseen(process),
             (14, Life::Ordered) => self.is_not_made(process),
+            (15..=16, Life::Ordered) if !open => self.is_relaunched(process),
             (10, Life::Runs) if open => self.hangs_up(process),
             (11..=12, Life::Runs) => {
                 let status = [code(0), code(1), signal(9), code(7)];

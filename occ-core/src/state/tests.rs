@@ -272,6 +272,21 @@ fn a_process_killed_before_its_first_word_is_spawned_and_down() {
 }
 
 #[test]
+fn a_process_that_is_made_once_more_is_one_like_any_other() {
+    let mut s = System::new();
+    s.ask(HOST, spawn(5, Some(1)));
+    assert_eq!(s.hangs_up(2), ["close 2", "ask zygote about 2"]);
+    let relaunched = Event::Relaunched { process: 2 };
+    assert!(s.handle(relaunched).is_empty());
+    assert_eq!(s.begins(2), ["1 #5 spawned 2"]);
+    // Late, and of no meaning any more.
+    let relaunched = Event::Relaunched { process: 2 };
+    assert!(s.handle(relaunched).is_empty());
+    assert_eq!(s.hangs_up(2), ["close 2", "await 2"]);
+    assert_eq!(s.ends(2, code(0)), ["close 2", "1: down 1, 2 code 0"]);
+}
+
+#[test]
 fn a_process_reaped_before_it_was_known_is_spawned_and_down_and_its_os_pid_left_alone() {
     let mut s = System::new();
     s.ask(HOST, spawn(5, Some(1)));
