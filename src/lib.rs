@@ -53,4 +53,5 @@ pub use occ_core::{
     AbnormalExit, Arguments, Builder, DecodeError, Down, ExitReason, ExitReport, Failure, Function,
     Message, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive, ReceiveError,
     RunError, SendError, Signal, SpawnError, StartError, SystemError, Term, Value, exit, fail,
+    result_kind,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use occ_core::current::{self, Absent};
-use occ_core::{Control, Inbox, Message, Pid, Process, Receive, ReceiveError, SendError, Term};
+use occ_core::{Message, Pid, Process, Receive, ReceiveError, SendError, Term};
 
 /// Sends `value` to the process `to`. Waits while that one has no room for it, and takes in what others send
 /// meanwhile, so that two processes that send to each other do not wait for ever.
@@ -41,7 +41,7 @@ pub fn send_timeout<T: Term>(to: Pid, value: T, limit: Duration) -> Result<(), S
 /// A `T` that cannot be decoded is consumed, and the next can be received. [`ReceiveError::SystemDown`] when none
 /// is there and none will come.
 pub fn receive<T: Receive>() -> Result<T, ReceiveError> {
-    receiving(Inbox::receive)
+    receiving(Process::receive)
 }
 
 /// Receives the oldest `T`, if there is one within `limit`; zero takes what is here already.
@@ -50,7 +50,7 @@ pub fn receive<T: Receive>() -> Result<T, ReceiveError> {
 ///
 /// As [`receive`].
 pub fn receive_timeout<T: Receive>(limit: Duration) -> Result<Option<T>, ReceiveError> {
-    receiving(|inbox| inbox.receive_timeout(limit))
+    receiving(|process| process.receive_timeout(limit))
 }
 
 /// Receives the oldest `T` that `accept` says yes to; waits for one. Each message is offered once, and a
@@ -60,7 +60,7 @@ pub fn receive_timeout<T: Receive>(limit: Duration) -> Result<Option<T>, Receive
 ///
 /// As [`receive`].
 pub fn receive_where<T: Receive>(accept: impl FnMut(&T) -> bool) -> Result<T, ReceiveError> {
-    receiving(|inbox| inbox.receive_where(accept))
+    receiving(|process| process.receive_where(accept))
 }
 
 /// As [`receive_where`], within `limit`.
@@ -72,7 +72,7 @@ pub fn receive_where_timeout<T: Receive>(
     limit: Duration,
     accept: impl FnMut(&T) -> bool,
 ) -> Result<Option<T>, ReceiveError> {
-    receiving(|inbox| inbox.receive_where_timeout(limit, accept))
+    receiving(|process| process.receive_where_timeout(limit, accept))
 }
 
 /// Receives the oldest message of any type; waits for one.
@@ -81,7 +81,7 @@ pub fn receive_where_timeout<T: Receive>(
 ///
 /// As [`receive`]; decoding is up to the caller.
 pub fn receive_any() -> Result<Message, ReceiveError> {
-    receiving(Inbox::receive_any)
+    receiving(Process::receive_any)
 }
 
 /// As [`receive_any`], within `limit`.
@@ -90,7 +90,7 @@ pub fn receive_any() -> Result<Message, ReceiveError> {
 ///
 /// As [`receive`].
 pub fn receive_any_timeout(limit: Duration) -> Result<Option<Message>, ReceiveError> {
-    receiving(|inbox| inbox.receive_any_timeout(limit))
+    receiving(|process| process.receive_any_timeout(limit))
 }
 
 /// Receives the oldest message that `pick` makes something of; waits for one. Each message is offered
@@ -100,7 +100,7 @@ pub fn receive_any_timeout(limit: Duration) -> Result<Option<Message>, ReceiveEr
 ///
 /// As [`receive`].
 pub fn receive_map<R>(pick: impl FnMut(&Message) -> Option<R>) -> Result<R, ReceiveError> {
-    receiving(|inbox| inbox.receive_map(pick))
+    receiving(|process| process.receive_map(pick))
 }
 
 /// As [`receive_map`], within `limit`.
@@ -112,7 +112,7 @@ pub fn receive_map_timeout<R>(
     limit: Duration,
     pick: impl FnMut(&Message) -> Option<R>,
 ) -> Result<Option<R>, ReceiveError> {
-    receiving(|inbox| inbox.receive_map_timeout(limit, pick))
+    receiving(|process| process.receive_map_timeout(limit, pick))
 }
 
 /// Throws away everything that has arrived, and says how many messages that was.
@@ -121,7 +121,7 @@ pub fn receive_map_timeout<R>(
 ///
 /// As [`receive`].
 pub fn flush() -> Result<usize, ReceiveError> {
-    receiving(Inbox::flush)
+    receiving(Process::flush)
 }
 
 fn sending(act: impl FnOnce(&mut Process) -> Result<(), SendError>) -> Result<(), SendError> {
@@ -132,9 +132,9 @@ fn sending(act: impl FnOnce(&mut Process) -> Result<(), SendError>) -> Result<()
 }
 
 fn receiving<R>(
-    act: impl FnOnce(&mut Inbox<Control>) -> Result<R, ReceiveError>,
+    act: impl FnOnce(&mut Process) -> Result<R, ReceiveError>,
 ) -> Result<R, ReceiveError> {
-    current::with(|process| process.inbox().and_then(act)).map_err(|absent| match absent {
+    current::with(act).map_err(|absent| match absent {
         Absent::NotStarted => ReceiveError::NotStarted,
         Absent::Reentrant => ReceiveError::Reentrant,
     })?

@@ -9,14 +9,17 @@ use occ_core::{
 /// Runs `function` with `args` in a new process. When this returns the process exists, and what is sent to
 /// it arrives.
 ///
+/// A function whose `Result` has an error that could itself be sent has to say that it is an error:
+/// `spawn::<_, _, result_kind::Fallible>(f, ())`, or return an `anyhow::Result`.
+///
 /// # Errors
 ///
 /// No process was made: see [`SpawnError`].
-pub fn spawn<F, A, K>(function: F, args: A) -> Result<Pid, SpawnError>
+pub fn spawn<F, A, AnyhowResultOrValue>(function: F, args: A) -> Result<Pid, SpawnError>
 where
     F: Function<A>,
     A: Arguments,
-    F::Output: Outcome<K>,
+    F::Output: Outcome<AnyhowResultOrValue>,
 {
     current::with(|process| process.spawn(function, args)).map_err(not_spawned)?
 }
@@ -26,11 +29,14 @@ where
 /// # Errors
 ///
 /// No process was made, and there will be no Down: see [`SpawnError`].
-pub fn spawn_monitor<F, A, K>(function: F, args: A) -> Result<(Pid, MonitorRef), SpawnError>
+pub fn spawn_monitor<F, A, AnyhowResultOrValue>(
+    function: F,
+    args: A,
+) -> Result<(Pid, MonitorRef), SpawnError>
 where
     F: Function<A>,
     A: Arguments,
-    F::Output: Outcome<K>,
+    F::Output: Outcome<AnyhowResultOrValue>,
 {
     current::with(|process| process.spawn_monitor(function, args)).map_err(not_spawned)?
 }

@@ -1,11 +1,11 @@
 //! Making and ending a system.
 
-use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::rc::Rc;
 
-use occ_core::current::{self, Shared};
-use occ_core::{Arguments, Builder, Function, Outcome, Pid, RunError, StartError, Term, Yields};
+use occ_core::current::{self, Pushed};
+use occ_core::{
+    Arguments, Builder, Function, Outcome, Pid, Process, RunError, StartError, Term, Yields,
+};
 
 /// Runs `function` with `args` as the first process of a new system, waits until it has ended, and ends the
 /// system: all its other processes are killed and reaped before this returns.
@@ -14,11 +14,11 @@ use occ_core::{Arguments, Builder, Function, Outcome, Pid, RunError, StartError,
 ///
 /// The system or the process could not be started; or the process ended, and not with a value. The
 /// `Debug` of the error is made for `main` to return.
-pub fn run<F, A, K, T>(function: F, args: A) -> Result<T, RunError>
+pub fn run<F, A, AnyhowResultOrValue, T>(function: F, args: A) -> Result<T, RunError>
 where
     F: Function<A>,
     A: Arguments,
-    F::Output: Outcome<K> + Yields<K, T>,
+    F::Output: Outcome<AnyhowResultOrValue> + Yields<AnyhowResultOrValue, T>,
     T: Term,
 {
     occ_core::run(function, args)
@@ -43,16 +43,13 @@ pub fn start_with(builder: Builder) -> Result<System, StartError> {
         return Err(StartError::AlreadyStarted);
     }
     let mut system = builder.start()?;
-    let process = system
-        .take_process()
-        .map(|process| Rc::new(RefCell::new(process)));
-    if let Some(process) = &process {
-        current::push(Rc::clone(process));
-    }
+    let process = system.take_process();
+    let pid = process.as_ref().map(Process::self_pid);
     STARTED.set(true);
     Ok(System {
         system: Some(system),
-        process,
+        pid,
+        process: process.map(current::push),
         thread: PhantomData,
     })
 }
@@ -66,16 +63,15 @@ thread_local! {
 #[derive(Debug)]
 pub struct System {
     system: Option<occ_core::System>,
-    process: Option<Shared>,
+    pid: Option<Pid>,
+    process: Option<Pushed>,
     thread: PhantomData<*const ()>,
 }
 
 impl System {
     /// The calling thread's name in the system.
     pub fn pid(&self) -> Option<Pid> {
-        self.process
-            .as_ref()
-            .map(|process| process.borrow().self_pid())
+        self.pid
     }
 
     /// The OS pid of the coordinator.
@@ -93,11 +89,10 @@ impl System {
             return;
         };
         let _ = STARTED.try_with(|started| started.set(false));
-        if let Some(process) = self.process.take() {
-            current::remove(&process);
-            if let Some(process) = Rc::into_inner(process) {
-                system.put_process(process.into_inner());
-            }
+        if let Some(process) = self.process.take()
+            && let Some(process) = current::remove(&process)
+        {
+            system.put_process(process);
         }
         system.stop();
     }

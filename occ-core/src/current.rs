@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use occ_inbox::Pid;
 use thiserror::Error;
@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::sys::ForkGuard;
 
 /// A process, as the thread that it belongs to holds it.
-pub type Shared = Rc<RefCell<Process>>;
+type Shared = Rc<RefCell<Process>>;
 
 /// A process, and its name, which can be had while the process is busy.
 struct Layer {
@@ -83,23 +83,32 @@ pub(crate) fn set(process: Process) {
     add(Rc::new(RefCell::new(process)));
 }
 
-/// Makes `process` what the calling thread is, until [`remove`].
-pub fn push(process: Shared) {
+/// Makes `process` what the calling thread is, until [`remove`], or else until the thread ends.
+pub fn push(process: Process) -> Pushed {
     CLEAR.with(|_| ());
+    let process = Rc::new(RefCell::new(process));
+    let pushed = Pushed(Rc::downgrade(&process));
     add(process);
+    pushed
 }
+
+/// A process that was pushed. It belongs to the thread, and ends with it.
+#[derive(Debug)]
+pub struct Pushed(Weak<RefCell<Process>>);
 
 fn add(process: Shared) {
     let pid = process.borrow().self_pid();
     CURRENT.with(|stack| stack.borrow_mut().push(Layer { pid, process }));
 }
 
-/// Makes the calling thread what it was before `process` was pushed.
-pub fn remove(process: &Shared) {
-    // During the end of the thread the stack may be gone already, and then there is nothing to remove.
-    let _ = CURRENT.try_with(|stack| {
+/// Makes the calling thread what it was before the process was pushed, and gives that back; `None` if it has gone, or is
+/// in use further up the stack.
+pub fn remove(pushed: &Pushed) -> Option<Process> {
+    let process = pushed.0.upgrade()?;
+    CURRENT.with(|stack| {
         stack
             .borrow_mut()
-            .retain(|layer| !Rc::ptr_eq(&layer.process, process));
+            .retain(|layer| !Rc::ptr_eq(&layer.process, &process));
     });
+    Rc::into_inner(process).map(RefCell::into_inner)
 }

@@ -54,5 +54,5 @@ pub use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
 pub use occ_sck::{DecodeError, Term};
 pub use occ_spawn::{
     Arguments, ExitReason, ExitReport, Failure, Function, OsPid, OsStatus, Outcome, Panic, Signal,
-    Value, exit, fail,
+    Value, exit, fail, result_kind,
 };

@@ -1,9 +1,7 @@
 //! A process of a system, from its own side: everything that the free functions of the facade do.
 
-use std::time::Duration;
-
-use occ_inbox::{Inbox, Lost, Message, Pid, Receive, ReceiveError, SendError};
-use occ_sck::{Blob, Bytes, Deadline, MAX_NAME, Term};
+use occ_inbox::{Inbox, Lost, Pid};
+use occ_sck::{Blob, Bytes, Deadline, MAX_NAME};
 use occ_spawn::zygote::Args;
 use occ_spawn::{Arguments, Function, OsPid, Outcome};
 
@@ -13,6 +11,8 @@ use crate::error::{SpawnError, SystemError};
 use crate::protocol::{ProcessInfo, Reply, Request};
 use crate::start::Entry;
 use crate::sys::ForkGuard;
+
+mod messages;
 
 /// The calling process, as a process of its system.
 ///
@@ -105,11 +105,15 @@ impl Process {
     /// # Errors
     ///
     /// No process was made: see [`SpawnError`].
-    pub fn spawn<F, A, K>(&mut self, function: F, args: A) -> Result<Pid, SpawnError>
+    pub fn spawn<F, A, AnyhowResultOrValue>(
+        &mut self,
+        function: F,
+        args: A,
+    ) -> Result<Pid, SpawnError>
     where
         F: Function<A>,
         A: Arguments,
-        F::Output: Outcome<K>,
+        F::Output: Outcome<AnyhowResultOrValue>,
     {
         self.launch(Entry::of(&function), &args, None, false)
     }
@@ -119,7 +123,7 @@ impl Process {
     /// # Errors
     ///
     /// No process was made, and there will be no Down: see [`SpawnError`].
-    pub fn spawn_monitor<F, A, K>(
+    pub fn spawn_monitor<F, A, AnyhowResultOrValue>(
         &mut self,
         function: F,
         args: A,
@@ -127,7 +131,7 @@ impl Process {
     where
         F: Function<A>,
         A: Arguments,
-        F::Output: Outcome<K>,
+        F::Output: Outcome<AnyhowResultOrValue>,
     {
         self.launch_monitored(Entry::of(&function), &args, false)
     }
@@ -305,89 +309,6 @@ impl Process {
             }),
             reply => Ok(reply),
         }
-    }
-
-    /// Sends `value` to `to`; waits while that one has no room.
-    ///
-    /// # Errors
-    ///
-    /// See [`SendError`].
-    pub fn send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
-        self.sender()?.send(to, value)
-    }
-
-    /// Sends `value` to `to` if there is room for it now.
-    ///
-    /// # Errors
-    ///
-    /// See [`SendError`].
-    pub fn try_send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
-        self.sender()?.try_send(to, value)
-    }
-
-    /// Sends `value` to `to` if there is room for it within `limit`.
-    ///
-    /// # Errors
-    ///
-    /// See [`SendError`].
-    pub fn send_timeout<T: Term>(
-        &mut self,
-        to: Pid,
-        value: &T,
-        limit: Duration,
-    ) -> Result<(), SendError> {
-        self.sender()?.send_timeout(to, value, limit)
-    }
-
-    fn sender(&mut self) -> Result<&mut Inbox<Control>, SendError> {
-        if self.is_fork() {
-            Err(SendError::Forked)
-        } else {
-            Ok(&mut self.inbox)
-        }
-    }
-
-    /// The inbox, to receive from.
-    ///
-    /// # Errors
-    ///
-    /// [`ReceiveError::Forked`] in a plain fork of the process.
-    pub fn inbox(&mut self) -> Result<&mut Inbox<Control>, ReceiveError> {
-        if self.is_fork() {
-            Err(ReceiveError::Forked)
-        } else {
-            Ok(&mut self.inbox)
-        }
-    }
-
-    /// Receives the oldest `T`; waits for one.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReceiveError`].
-    pub fn receive<T: Receive>(&mut self) -> Result<T, ReceiveError> {
-        self.inbox()?.receive()
-    }
-
-    /// Receives the oldest `T`, if there is one within `limit`.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReceiveError`].
-    pub fn receive_timeout<T: Receive>(
-        &mut self,
-        limit: Duration,
-    ) -> Result<Option<T>, ReceiveError> {
-        self.inbox()?.receive_timeout(limit)
-    }
-
-    /// Receives the oldest message of any type; waits for one.
-    ///
-    /// # Errors
-    ///
-    /// See [`ReceiveError`].
-    pub fn receive_any(&mut self) -> Result<Message, ReceiveError> {
-        self.inbox()?.receive_any()
     }
 }
 

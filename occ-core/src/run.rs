@@ -25,11 +25,11 @@ impl<T: Term> Yields<Never, T> for <fn() -> ! as Returns>::Type {}
 /// # Errors
 ///
 /// See [`RunError`]: everything but a value.
-pub fn run<F, A, K, T>(function: F, args: A) -> Result<T, RunError>
+pub fn run<F, A, AnyhowResultOrValue, T>(function: F, args: A) -> Result<T, RunError>
 where
     F: Function<A>,
     A: Arguments,
-    F::Output: Outcome<K> + Yields<K, T>,
+    F::Output: Outcome<AnyhowResultOrValue> + Yields<AnyhowResultOrValue, T>,
     T: Term,
 {
     run_with(Builder::new(), function, args)
@@ -40,11 +40,15 @@ where
 /// # Errors
 ///
 /// See [`RunError`].
-pub fn run_with<F, A, K, T>(builder: Builder, function: F, args: A) -> Result<T, RunError>
+pub fn run_with<F, A, AnyhowResultOrValue, T>(
+    builder: Builder,
+    function: F,
+    args: A,
+) -> Result<T, RunError>
 where
     F: Function<A>,
     A: Arguments,
-    F::Output: Outcome<K> + Yields<K, T>,
+    F::Output: Outcome<AnyhowResultOrValue> + Yields<AnyhowResultOrValue, T>,
     T: Term,
 {
     let mut system = builder.unlisted().start()?;

@@ -19,7 +19,7 @@ use crate::sys;
     note = "the arguments are one tuple of owned values: `()`, `(x,)`, `(x, y)`; a `&str` is passed as a `String`",
     note = "a closure may capture nothing: pass what it needs as arguments"
 )]
-pub trait Function<Args>: Copy + 'static {
+pub trait Function<Args>: Copy {
     /// What it returns.
     type Output;
 
@@ -48,7 +48,7 @@ macro_rules! tuples {
         #[diagnostic::do_not_recommend]
         impl<Func, Out, $($name),*> Function<($($name,)*)> for Func
         where
-            Func: Fn($($name),*) -> Out + Copy + 'static,
+            Func: Fn($($name),*) -> Out + Copy,
         {
             type Output = Out;
 
@@ -93,7 +93,8 @@ arguments!(A B C D E F);
 /// What a process may return: a value that can be sent, a `Result` of one, or nothing at all (`!`).
 ///
 /// The error of a `Result` is anything that is `Into<anyhow::Error>`. One that can itself be sent makes the compiler
-/// ask which is meant, the `Result` as a value or as an outcome: return an `anyhow::Result` then.
+/// ask which is meant, the `Result` as a value or as an outcome ("type annotations needed"): return an `anyhow::Result`
+/// then, or say it, `spawn::<_, _, result_kind::Fallible>(f, ())`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the result of a process",
     label = "neither a value that can be sent, nor a `Result` of one, nor `!`",

@@ -67,7 +67,7 @@ pub mod entry {
 pub use child::{Child, Exit};
 pub use error::{SpawnError, WaitError};
 pub use exit::{ExitReason, ExitReport, Failure, OsStatus, Panic, Value};
-pub use function::{Arguments, Function, Outcome};
+pub use function::{Arguments, Function, Outcome, result_kind};
 pub use os_pid::OsPid;
 pub use process::{exit, fail};
 pub use signal::Signal;

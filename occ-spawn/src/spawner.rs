@@ -142,13 +142,21 @@ impl Spawner {
     /// # Errors
     ///
     /// No process was made: see [`SpawnError`].
-    pub fn spawn<F, A, K>(&self, function: F, args: A) -> Result<Child, SpawnError>
+    pub fn spawn<F, A, AnyhowResultOrValue>(
+        &self,
+        function: F,
+        args: A,
+    ) -> Result<Child, SpawnError>
     where
         F: Function<A>,
         A: Arguments,
-        F::Output: Outcome<K>,
+        F::Output: Outcome<AnyhowResultOrValue>,
     {
-        self.launch(descriptor::<Plain<K>, F, A>(&function), &args, None)
+        self.launch(
+            descriptor::<Plain<AnyhowResultOrValue>, F, A>(&function),
+            &args,
+            None,
+        )
     }
 
     /// Runs `function` with one end of a new pair before its arguments, and gives the other end.
@@ -156,7 +164,7 @@ impl Spawner {
     /// # Errors
     ///
     /// No process was made: see [`SpawnError`].
-    pub fn spawn_with_socket<F, A, K>(
+    pub fn spawn_with_socket<F, A, AnyhowResultOrValue>(
         &self,
         function: F,
         args: A,
@@ -164,9 +172,9 @@ impl Spawner {
     where
         F: Function<A::WithSocket>,
         A: Arguments,
-        F::Output: Outcome<K>,
+        F::Output: Outcome<AnyhowResultOrValue>,
     {
-        let entry = descriptor::<WithSocket<A, K>, F, A::WithSocket>(&function);
+        let entry = descriptor::<WithSocket<A, AnyhowResultOrValue>, F, A::WithSocket>(&function);
         let (ours, theirs) = Socket::pair().map_err(|source| SpawnError::Io {
             op: "socketpair",
             source,

@@ -258,7 +258,10 @@ fn a_closure_that_captures_is_named_with_the_remedy() {
         "",
         "let n = 5_u8; spawn(|| { let _ = &n; }, ())?;",
     );
-    says(&said, &["captures"]);
+    says(
+        &said,
+        &["this function captures variables of its caller", remedy],
+    );
 }
 
 #[test]
@@ -293,6 +296,26 @@ fn an_error_that_is_none_is_named_with_the_remedy() {
             "`NoError` cannot be the error of a process",
             "implement `std::error::Error`",
         ],
+    );
+}
+
+/// It could be meant as a value, and as an error.
+#[test]
+fn a_result_that_could_be_sent_has_to_say_what_it_is() {
+    let items = "fn fail() -> Result<(), String> { Err(String::new()) }";
+    for (name, call) in [
+        ("ambiguous-spawn", "spawn(fail, ())?;"),
+        ("ambiguous-monitor", "spawn_monitor(fail, ())?;"),
+    ] {
+        says(
+            &error(name, items, call),
+            &["`AnyhowResultOrValue`", "`Result<(), String>"],
+        );
+    }
+    // Where the value is known, it is the error that is wrong.
+    says(
+        &error("ambiguous-run", items, "let _: () = run(fail, ())?;"),
+        &["`String` cannot be the error of a process"],
     );
 }
 

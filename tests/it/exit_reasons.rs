@@ -318,3 +318,40 @@ fn a_backtrace_is_there_if_it_was_asked_for() {
         }
     });
 }
+
+/// An error that could be sent as well as told.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Both;
+
+impl fmt::Display for Both {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("both")
+    }
+}
+
+impl Error for Both {}
+
+fn fails_with_both() -> Result<u8, Both> {
+    Err(Both)
+}
+
+fn as_value_and_as_error() -> anyhow::Result<()> {
+    use occasional::result_kind::{Fallible, Plain};
+
+    spawn_monitor::<_, _, Fallible>(fails_with_both, ())?;
+    let ExitReason::Error(failure) = reason()? else {
+        anyhow::bail!("it is an error")
+    };
+    assert_eq!(failure.chain(), ["both"]);
+    spawn_monitor::<_, _, Plain>(fails_with_both, ())?;
+    let ExitReason::Value(value) = reason()? else {
+        anyhow::bail!("it is a value")
+    };
+    assert!(value.get::<Result<u8, Both>>()?.is_err());
+    Ok(())
+}
+
+#[test]
+fn a_result_whose_error_could_be_sent_is_what_it_is_said_to_be() {
+    in_a_system!(as_value_and_as_error);
+}

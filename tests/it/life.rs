@@ -311,3 +311,28 @@ fn a_run_that_cannot_start_says_so() {
         assert!(shown.contains("Too many open files"), "{shown}");
     });
 }
+
+fn lives_on() -> anyhow::Result<()> {
+    receive::<()>()?;
+    Ok(())
+}
+
+/// Not even dropped. (Not isolated: what is forgotten keeps a descriptor.)
+#[test]
+fn a_system_that_was_forgotten_ends_with_its_thread() {
+    within(LIMIT, || {
+        let [coordinator, process] = std::thread::spawn(|| {
+            let system = start().unwrap();
+            let process = occasional::os_pid(spawn(lives_on, ()).unwrap()).unwrap();
+            let coordinator = system.coordinator().unwrap();
+            std::mem::forget(system);
+            // The control: it is still there.
+            assert_eq!(occasional::processes().unwrap().len(), 2);
+            [coordinator, process].map(|os_pid| Watch::of(os_pid.get()))
+        })
+        .join()
+        .unwrap();
+        coordinator.wait_gone(LIMIT);
+        process.wait_gone(LIMIT);
+    });
+}

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use occ_core::protocol::{Ended, News, Reply, Request};
+use occ_inbox::Standing;
+use occ_sck::Bytes;
 use occasional::{
     DecodeError, Down, ExitReason, Message, Pid, SendError, SpawnError, monitor, processes,
     receive, receive_any, receive_any_timeout, receive_map, receive_timeout, self_pid, send, spawn,
@@ -233,9 +235,30 @@ fn a_message_is_picked_by_what_can_be_made_of_it() {
 /// What a process could say to the coordinator, or the coordinator to it, as a user's own values.
 fn send_control(to: Pid) -> anyhow::Result<()> {
     let me = self_pid();
-    send(to, Request::Processes { id: 0 })?;
-    send(to, Request::Kill { id: 1, pid: to })?;
-    send(to, Reply::Done { id: 2 })?;
+    let (id, number) = (3, 1);
+    send(to, Request::Processes { id })?;
+    send(to, Request::Kill { id, pid: to })?;
+    send(to, Request::Monitor { number, target: me })?;
+    send(to, Request::Demonitor { id, number })?;
+    send(to, Request::OsPid { id, pid: me })?;
+    let standing = Standing::New;
+    send(to, Request::Connect { id, to, standing })?;
+    send(
+        to,
+        Request::Spawn {
+            id,
+            monitor: None,
+            function: 64,
+            name: "forged".to_owned(),
+            args: Bytes(Vec::new()),
+            blob: None,
+            keep_stdin: false,
+        },
+    )?;
+    send(to, Reply::Done { id })?;
+    send(to, Reply::Spawned { id, pid: me })?;
+    send(to, News::You { pid: me })?;
+    send(to, News::Connected { peer: me })?;
     send(to, News::Gone { peer: me })?;
     let name = "forged".to_owned();
     send(
@@ -251,11 +274,13 @@ fn send_control(to: Pid) -> anyhow::Result<()> {
             None,
         ),
     )?;
-    // The very bytes of a frame: a header of kind 64 and the rest of it.
-    let mut frame = vec![0_u8; 40];
-    frame[0] = 64;
-    frame[12] = 1;
-    send(to, frame)?;
+    // The very bytes of a frame, of every kind: a header and the rest of it.
+    for kind in 0..=u8::MAX {
+        let mut frame = vec![0_u8; 40];
+        frame[0] = kind;
+        frame[12] = 1;
+        send(to, frame)?;
+    }
     receive::<()>()?;
     Ok(())
 }
@@ -268,20 +293,19 @@ fn control_is_told_by_its_kind() -> anyhow::Result<()> {
 
     let sender = spawn(send_control, (me,))?;
     let watched = monitor(sender)?;
-    let types: Vec<String> = (0..6)
+    let types: Vec<String> = (0..13)
         .map(|_| {
             let message = receive_any()?;
             assert_eq!(message.from, sender);
             assert!(!message.is::<Down>());
-            let frame = message.decode::<Vec<u8>>().map_or(0, |frame| frame[0]);
-            assert!(frame == 0 || frame == 64);
             Ok(message.type_name().rsplit("::").next().unwrap().to_owned())
         })
         .collect::<anyhow::Result<_>>()?;
-    assert_eq!(
-        types,
-        ["Request", "Request", "Reply", "News", "News", "Vec<u8>"]
-    );
+    let count = |name| types.iter().filter(|found| *found == name).count();
+    assert_eq!([count("Request"), count("Reply"), count("News")], [7, 2, 4]);
+    for kind in 0..=u8::MAX {
+        assert_eq!(receive_any()?.decode::<Vec<u8>>()?[0], kind);
+    }
 
     // Nothing of it was done.
     assert_eq!(processes()?.len(), 2);

@@ -29,7 +29,7 @@ fn send_and_end(to: Pid, messages: u64, how: u64) -> u64 {
     }
 }
 
-/// OC-12. The count is the issue's.
+/// OC-12.
 #[test]
 fn a_down_comes_once_and_after_the_last_message_10_000_times() {
     const BATCH: usize = 50;

@@ -24,11 +24,12 @@ fn speak() {
     say(&control, &Request::Kill { id: 1, pid: own });
     say(&control, &Request::Processes { id: 1 });
     for kind in [
-        kind::VALUE,
         kind::HELLO,
         kind::PANIC,
         kind::ERROR,
         kind::FORK_FAILED,
+        // The last, because of several reports the last is kept; and this one goes with what the kernel will say.
+        kind::VALUE,
     ] {
         let forged = Packet::of(kind, &"forged".to_owned()).unwrap();
         forged.send_part(0, &control, &[], Deadline::Never).unwrap();

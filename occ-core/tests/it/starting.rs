@@ -1,8 +1,5 @@
 //! Systems: started, stopped, several at once, one inside another, and with the thread that they belong to.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use occ_core::{Pid, Process, RunError, System, SystemError, current};
 use occ_test_support::{
     LIMIT,
@@ -142,7 +139,7 @@ fn a_system_that_was_forgotten_ends_with_the_thread_that_is_its_process() {
     let thread = std::thread::spawn(|| {
         let mut system = system();
         let process = system.take_process().unwrap();
-        current::push(Rc::new(RefCell::new(process)));
+        current::push(process);
         me(assert_works);
         let coordinator = system.coordinator().get();
         std::mem::forget(system);

@@ -46,7 +46,11 @@ const MISTAKES: &[Mistake] = &[
                 let name = String::from("foo");
                 Spawner::new().unwrap().spawn(|| name.len(), ()).unwrap();
             }"#,
-        says: &["borrows `name`", "Spawner::new().unwrap().spawn("],
+        says: &[
+            "{closure@src/main.rs:6:",
+            "captures variables of its caller",
+            "pass them as arguments",
+        ],
     },
     Mistake {
         name: "a text that is borrowed where one that is owned is received",
@@ -202,7 +206,7 @@ const MISTAKES: &[Mistake] = &[
             fn main() {
                 Spawner::new().unwrap().spawn(fail, ()).unwrap();
             }"#,
-        says: &["`Result<u8, String>: Sorted<_>`", "IntoAnyhowError"],
+        says: &["`Result<u8, String>: Sorted<_>`", "`AnyhowResultOrValue`"],
     },
 ];
 

@@ -1,0 +1,165 @@
+//! Messages of a process: what it sends, and what it takes out of its inbox.
+
+use std::time::Duration;
+
+use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
+use occ_sck::Term;
+
+use super::Process;
+use crate::control::Control;
+
+impl Process {
+    /// Sends `value` to `to`; waits while that one has no room.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
+        self.sender()?.send(to, value)
+    }
+
+    /// Sends `value` to `to` if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn try_send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
+        self.sender()?.try_send(to, value)
+    }
+
+    /// Sends `value` to `to` if there is room for it within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send_timeout<T: Term>(
+        &mut self,
+        to: Pid,
+        value: &T,
+        limit: Duration,
+    ) -> Result<(), SendError> {
+        self.sender()?.send_timeout(to, value, limit)
+    }
+
+    fn sender(&mut self) -> Result<&mut Inbox<Control>, SendError> {
+        if self.is_fork() {
+            Err(SendError::Forked)
+        } else {
+            Ok(&mut self.inbox)
+        }
+    }
+
+    /// The inbox, to receive from.
+    ///
+    /// # Errors
+    ///
+    /// [`ReceiveError::Forked`] in a plain fork of the process.
+    pub fn inbox(&mut self) -> Result<&mut Inbox<Control>, ReceiveError> {
+        if self.is_fork() {
+            Err(ReceiveError::Forked)
+        } else {
+            Ok(&mut self.inbox)
+        }
+    }
+
+    /// Receives the oldest `T`; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive<T: Receive>(&mut self) -> Result<T, ReceiveError> {
+        self.inbox()?.receive()
+    }
+
+    /// Receives the oldest `T`, if there is one within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_timeout<T: Receive>(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<T>, ReceiveError> {
+        self.inbox()?.receive_timeout(limit)
+    }
+
+    /// Receives the oldest message of any type; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_any(&mut self) -> Result<Message, ReceiveError> {
+        self.inbox()?.receive_any()
+    }
+
+    /// As [`Process::receive_any`], within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_any_timeout(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<Message>, ReceiveError> {
+        self.inbox()?.receive_any_timeout(limit)
+    }
+
+    /// Receives the oldest `T` that `accept` says yes to; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_where<T: Receive>(
+        &mut self,
+        accept: impl FnMut(&T) -> bool,
+    ) -> Result<T, ReceiveError> {
+        self.inbox()?.receive_where(accept)
+    }
+
+    /// As [`Process::receive_where`], within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_where_timeout<T: Receive>(
+        &mut self,
+        limit: Duration,
+        accept: impl FnMut(&T) -> bool,
+    ) -> Result<Option<T>, ReceiveError> {
+        self.inbox()?.receive_where_timeout(limit, accept)
+    }
+
+    /// Receives the oldest message that `pick` makes something of; waits for one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_map<R>(
+        &mut self,
+        pick: impl FnMut(&Message) -> Option<R>,
+    ) -> Result<R, ReceiveError> {
+        self.inbox()?.receive_map(pick)
+    }
+
+    /// As [`Process::receive_map`], within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn receive_map_timeout<R>(
+        &mut self,
+        limit: Duration,
+        pick: impl FnMut(&Message) -> Option<R>,
+    ) -> Result<Option<R>, ReceiveError> {
+        self.inbox()?.receive_map_timeout(limit, pick)
+    }
+
+    /// Throws away everything that has arrived, and says how many messages that was.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn flush(&mut self) -> Result<usize, ReceiveError> {
+        self.inbox()?.flush()
+    }
+}
