@@ -84,6 +84,28 @@ fn a_thread_starts_one_system_at_a_time() {
     });
 }
 
+/// `exit` and `fail` end a process that was spawned. Of another nobody would learn why it ended, so it does not.
+fn nobody_would_be_told() {
+    let exit = || -> () { occasional::exit(1_u8) };
+    let fail = || -> () { occasional::fail(1_u8) };
+    for refused in [catch_unwind(exit), catch_unwind(fail)] {
+        let payload = refused.unwrap_err();
+        let text = payload.downcast_ref::<String>().unwrap();
+        assert!(text.contains("use std::process::exit"), "{text}");
+    }
+}
+
+/// The host of a `start` has no watcher either.
+#[test]
+fn exit_and_fail_are_for_processes_that_were_spawned() {
+    bounded!(|| {
+        nobody_would_be_told();
+        let system = start().unwrap();
+        nobody_would_be_told();
+        system.stop();
+    });
+}
+
 /// Every free function, without a system to act on.
 pub(crate) fn everything_is_refused(pid: Pid, monitor: MonitorRef) {
     let limit = Duration::ZERO;
