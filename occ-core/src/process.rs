@@ -1,7 +1,9 @@
 //! A process of a system, from its own side: everything that the free functions of the facade do.
 
+use std::io;
+
 use occ_inbox::{Inbox, Lost, Pid};
-use occ_sck::{Blob, Bytes, Deadline, MAX_NAME};
+use occ_sck::{Blob, Bytes, Deadline, MAX_NAME, Socket};
 use occ_spawn::zygote::Args;
 use occ_spawn::{Arguments, Function, OsPid, Outcome};
 
@@ -19,11 +21,21 @@ mod messages;
 /// One thread has it. What it can do, the free functions of the facade do for the process that they are called in.
 #[derive(Debug)]
 pub struct Process {
-    inbox: Inbox<Control>,
+    me: Pid,
+    mail: Mail,
     guard: &'static ForkGuard,
     monitors: u64,
     /// Requests since the last reply that may each be answered at once, by news.
     unanswered: u32,
+}
+
+/// Where what others send arrives.
+#[derive(Debug)]
+enum Mail {
+    /// Nobody has looked yet, and many a process never does: it waits in the control socket. An inbox would cost each of
+    /// them three system calls and a descriptor or two.
+    Unopened(&'static Socket),
+    Inbox(Box<Inbox<Control>>),
 }
 
 /// How many requests are made without looking at the answers. The coordinator does not read a process that is far
@@ -39,7 +51,7 @@ impl std::fmt::Debug for ForkGuard {
 /// Why a process has no part in its system.
 pub(crate) enum Unfit {
     Lost,
-    Io(std::io::Error),
+    Io(io::Error),
 }
 
 impl From<NotAsked> for SpawnError {
@@ -68,22 +80,23 @@ impl From<NotAsked> for SystemError {
 
 impl Process {
     /// The host, which is told who it is.
-    pub(crate) fn host(line: Line) -> Result<Process, Unfit> {
-        let mut control = Control::new(line);
+    pub(crate) fn host(socket: Socket) -> Result<Process, Unfit> {
+        let mut control = Control::new(Line::Host(socket));
         let me = control.who_am_i().map_err(|Lost| Unfit::Lost)?;
-        Process::with(me, control)
-    }
-
-    /// A process, which knew when it was made.
-    pub(crate) fn new(me: Pid, line: Line) -> Result<Process, Unfit> {
-        Process::with(me, Control::new(line))
-    }
-
-    fn with(me: Pid, control: Control) -> Result<Process, Unfit> {
         let inbox = Inbox::new(me, control).map_err(Unfit::Io)?;
-        let guard = ForkGuard::arm().map_err(Unfit::Io)?;
+        Process::with(me, Mail::Inbox(Box::new(inbox))).map_err(Unfit::Io)
+    }
+
+    /// A process, which knew who it is when it was made.
+    pub(crate) fn new(me: Pid, socket: &'static Socket) -> io::Result<Process> {
+        Process::with(me, Mail::Unopened(socket))
+    }
+
+    fn with(me: Pid, mail: Mail) -> io::Result<Process> {
+        let guard = ForkGuard::arm()?;
         Ok(Process {
-            inbox,
+            me,
+            mail,
             guard,
             monitors: 0,
             unanswered: 0,
@@ -92,7 +105,24 @@ impl Process {
 
     /// Its name.
     pub fn self_pid(&self) -> Pid {
-        self.inbox.pid()
+        self.me
+    }
+
+    fn open(&mut self) -> io::Result<&mut Inbox<Control>> {
+        if let Mail::Unopened(socket) = self.mail {
+            let control = Control::new(Line::Process(socket));
+            self.mail = Mail::Inbox(Box::new(Inbox::new(self.me, control)?));
+        }
+        match &mut self.mail {
+            Mail::Inbox(inbox) => Ok(inbox),
+            Mail::Unopened(_) => Err(io::ErrorKind::Other.into()),
+        }
+    }
+
+    fn connector(&mut self) -> Result<&mut Control, NotAsked> {
+        let op = "epoll_create";
+        let inbox = self.open().map_err(|source| NotAsked::Io { op, source })?;
+        Ok(inbox.connector())
     }
 
     fn is_fork(&self) -> bool {
@@ -163,7 +193,7 @@ impl Process {
             Args::Inline(bytes) => (bytes, None),
             Args::Blob(blob) => (Vec::new(), Some(blob)),
         };
-        let id = self.inbox.connector().id();
+        let id = self.connector()?.id();
         // A request is one datagram, so nothing in it may be as long as it likes.
         let name = entry.name[..entry.name.floor_char_boundary(MAX_NAME)].to_owned();
         let request = Request::Spawn {
@@ -175,13 +205,13 @@ impl Process {
             blob: blob.as_ref().map(Blob::len),
             keep_stdin,
         };
-        self.inbox.connector().ask(&request, blob.as_ref())?;
+        self.connector()?.ask(&request, blob.as_ref())?;
         match self.reply(id).map_err(|Lost| SpawnError::SystemDown)? {
             Reply::Spawned { pid, .. } => Ok(pid),
             Reply::NotSpawned { why, .. } => Err(why.into()),
             Reply::Failed { op, errno, .. } => Err(SpawnError::Io {
                 op,
-                source: std::io::Error::from_raw_os_error(errno),
+                source: io::Error::from_raw_os_error(errno),
             }),
             _ => Err(SpawnError::SystemDown),
         }
@@ -190,13 +220,16 @@ impl Process {
     /// Waits for the reply to the request `id`. The coordinator never waits for us, so it comes, or the
     /// coordinator is gone.
     fn reply(&mut self, id: u64) -> Result<Reply, Lost> {
+        let Mail::Inbox(inbox) = &mut self.mail else {
+            return Err(Lost);
+        };
         loop {
-            if let Some(reply) = self.inbox.connector().take_reply(id) {
+            if let Some(reply) = inbox.connector().take_reply(id) {
                 // Answers come in the order of the questions.
                 self.unanswered = 0;
                 return Ok(reply);
             }
-            self.inbox.attend(Deadline::Never)?;
+            inbox.attend(Deadline::Never)?;
         }
     }
 
@@ -214,7 +247,7 @@ impl Process {
     pub fn monitor(&mut self, target: Pid) -> Result<MonitorRef, SystemError> {
         self.check()?;
         let monitor = self.next_monitor();
-        self.inbox.connector().ask(
+        self.connector()?.ask(
             &Request::Monitor {
                 number: monitor.0,
                 target,
@@ -241,11 +274,13 @@ impl Process {
             number: monitor.0,
         })?;
         // What was told before the reply has arrived before the reply.
-        self.inbox.retain(|message| {
-            message
-                .system::<Down>()
-                .is_none_or(|down| down.monitor != monitor)
-        });
+        if let Mail::Inbox(inbox) = &mut self.mail {
+            inbox.retain(|message| {
+                message
+                    .system::<Down>()
+                    .is_none_or(|down| down.monitor != monitor)
+            });
+        }
         Ok(())
     }
 
@@ -300,12 +335,13 @@ impl Process {
     }
 
     fn ask(&mut self, request: impl FnOnce(u64) -> Request) -> Result<Reply, SystemError> {
-        let id = self.inbox.connector().id();
-        self.inbox.connector().ask(&request(id), None)?;
+        let connector = self.connector()?;
+        let id = connector.id();
+        connector.ask(&request(id), None)?;
         match self.reply(id).map_err(|Lost| SystemError::SystemDown)? {
             Reply::Failed { op, errno, .. } => Err(SystemError::Io {
                 op,
-                source: std::io::Error::from_raw_os_error(errno),
+                source: io::Error::from_raw_os_error(errno),
             }),
             reply => Ok(reply),
         }
@@ -316,8 +352,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         // The host goes, and its system with it, even if a fork of it holds the socket. A fork of it that drops its
         // copy says nothing.
-        if !self.is_fork() {
-            self.inbox.connector().hang_up();
+        if !self.is_fork()
+            && let Mail::Inbox(inbox) = &mut self.mail
+        {
+            inbox.connector().hang_up();
         }
         self.guard.disarm();
     }

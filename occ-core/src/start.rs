@@ -5,9 +5,8 @@ use std::marker::PhantomData;
 use occ_spawn::entry::{Context, End, Run, descriptor};
 use occ_spawn::{Arguments, Function, Outcome};
 
-use crate::control::Line;
 use crate::current;
-use crate::process::{Process, Unfit};
+use crate::process::Process;
 
 /// A function, as it is named to the coordinator.
 #[derive(Clone, Copy, Debug)]
@@ -51,11 +50,9 @@ where
             Ok(me) => me,
             Err(error) => return failed("the name of the process could not be decoded", &error),
         };
-        match Process::new(me, Line::Process(context.control)) {
+        match Process::new(me, context.control) {
             Ok(process) => current::set(process),
-            // The coordinator has died, and so shall we, at any moment.
-            Err(Unfit::Lost) => return End::chain(vec!["the system has gone down".to_owned()]),
-            Err(Unfit::Io(error)) => return failed("no inbox could be made", &error),
+            Err(error) => return failed("there is no memory for the process", &error),
         }
         function(args).into_end()
     }

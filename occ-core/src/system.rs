@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::central::{self, Settings};
-use crate::control::{Line, hang_up};
+use crate::control::hang_up;
 use crate::down::AbnormalExit;
 use crate::error::StartError;
 use crate::process::{Process, Unfit};
@@ -156,17 +156,15 @@ impl System {
             host,
             coordinator,
         };
-        system.process = Some(
-            Process::host(Line::Host(ours)).map_err(|unfit| match unfit {
-                Unfit::Lost => StartError::NotReady {
-                    why: "it is gone".to_owned(),
-                },
-                Unfit::Io(source) => StartError::Io {
-                    op: "epoll_create",
-                    source,
-                },
-            })?,
-        );
+        system.process = Some(Process::host(ours).map_err(|unfit| match unfit {
+            Unfit::Lost => StartError::NotReady {
+                why: "it is gone".to_owned(),
+            },
+            Unfit::Io(source) => StartError::Io {
+                op: "epoll_create",
+                source,
+            },
+        })?);
         Ok(system)
     }
 

@@ -41,26 +41,25 @@ pub(crate) fn run(start: Start, hello: &Packet, parent: Parent, stdin: Option<Ow
     if occ_yeshup::arm(parent).is_err() {
         sys::end(STATUS_NOT_STARTED);
     }
-    // One word on its own socket, before its descriptors are in place: it says which process this is, and whoever asked
-    // waits for nothing else. Said after them, it comes when they have run once already, and costs a switch more.
-    if hello
-        .send_part(0, &start.control, &[], Deadline::Never)
-        .is_err()
-    {
-        sys::end(STATUS_NOT_STARTED);
-    }
     let fds = match own_only(&start, stdin) {
         Ok(fds) => fds,
         Err(error) => never_began(
             &start,
+            hello,
             &format!("its file descriptors could not be put in place: {error}"),
         ),
     };
-    let own = boot::control().and_then(Own::now);
-    let Some(own) = own else {
-        never_began(&start, "its control socket is not where it was put")
+    let control = boot::control();
+    let Some((control, own)) = control.and_then(|control| Some((control, Own::now(control)?)))
+    else {
+        never_began(&start, hello, "its control socket is not where it was put")
     };
     let _ = OWN.set(own);
+
+    // Whoever asked waits for this.
+    if hello.send_part(0, control, &[], Deadline::Never).is_err() {
+        sys::end(STATUS_NOT_STARTED);
+    }
 
     let end = match prepare(start, fds) {
         Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),
@@ -72,12 +71,13 @@ pub(crate) fn run(start: Start, hello: &Packet, parent: Parent, stdin: Option<Ow
     finish(end)
 }
 
-/// Ends a process that is known already and has not got as far as its function.
-fn never_began(start: &Start, why: &str) -> ! {
+/// Ends a process that has not got as far as its function: it says who it is, and why.
+fn never_began(start: &Start, hello: &Packet, why: &str) -> ! {
     let end = End::words(ErrorReport {
         chain: vec!["the process could not begin".to_owned(), why.to_owned()],
         backtrace: None,
     });
+    let _ = hello.send_part(0, &start.control, &[], Deadline::Never);
     let _ = send(&end.packet, &start.control);
     sys::end(end.status)
 }

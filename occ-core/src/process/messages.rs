@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
 use occ_sck::Term;
+use rustix::io::Errno;
 
 use super::Process;
 use crate::control::Control;
@@ -15,7 +16,7 @@ impl Process {
     ///
     /// See [`SendError`].
     pub fn send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
-        self.sender()?.send(to, value)
+        self.sender(to)?.send(to, value)
     }
 
     /// Sends `value` to `to` if there is room for it now.
@@ -24,7 +25,7 @@ impl Process {
     ///
     /// See [`SendError`].
     pub fn try_send<T: Term>(&mut self, to: Pid, value: &T) -> Result<(), SendError> {
-        self.sender()?.try_send(to, value)
+        self.sender(to)?.try_send(to, value)
     }
 
     /// Sends `value` to `to` if there is room for it within `limit`.
@@ -38,15 +39,22 @@ impl Process {
         value: &T,
         limit: Duration,
     ) -> Result<(), SendError> {
-        self.sender()?.send_timeout(to, value, limit)
+        self.sender(to)?.send_timeout(to, value, limit)
     }
 
-    fn sender(&mut self) -> Result<&mut Inbox<Control>, SendError> {
+    fn sender(&mut self, to: Pid) -> Result<&mut Inbox<Control>, SendError> {
         if self.is_fork() {
-            Err(SendError::Forked)
-        } else {
-            Ok(&mut self.inbox)
+            return Err(SendError::Forked);
         }
+        self.open()
+            .map_err(|source| match Errno::from_io_error(&source) {
+                // There would be none for a connection either.
+                Some(Errno::MFILE | Errno::NFILE) => SendError::TooManyPeers { to },
+                _ => SendError::Io {
+                    op: "epoll_create",
+                    source,
+                },
+            })
     }
 
     /// The inbox, to receive from.
@@ -56,10 +64,11 @@ impl Process {
     /// [`ReceiveError::Forked`] in a plain fork of the process.
     pub fn inbox(&mut self) -> Result<&mut Inbox<Control>, ReceiveError> {
         if self.is_fork() {
-            Err(ReceiveError::Forked)
-        } else {
-            Ok(&mut self.inbox)
+            return Err(ReceiveError::Forked);
         }
+        let op = "epoll_create";
+        self.open()
+            .map_err(|source| ReceiveError::Io { op, source })
     }
 
     /// Receives the oldest `T`; waits for one.

@@ -264,7 +264,10 @@ fn a_process_has_the_hosts_limit_on_open_files() {
 /// What could not be connected for want of a descriptor can be connected later.
 #[test]
 fn a_sender_without_descriptors_gets_an_error_and_can_send_later() {
-    fn sender(to: Pid) -> bool {
+    fn sender(to: Pid, has_looked: bool) -> bool {
+        if has_looked {
+            me(|me| me.inbox().unwrap().flush()).unwrap();
+        }
         let before = getrlimit(Resource::Nofile);
         setrlimit(
             Resource::Nofile,
@@ -286,8 +289,11 @@ fn a_sender_without_descriptors_gets_an_error_and_can_send_later() {
         let mut system = system();
         let process = system.process();
         let witness = process.spawn(echo, ()).unwrap();
-        let (_, monitor) = process.spawn_monitor(sender, (witness,)).unwrap();
-        assert!(value::<bool>(&reason(process, monitor)));
+        for has_looked in [false, true] {
+            let args = (witness, has_looked);
+            let (_, monitor) = process.spawn_monitor(sender, args).unwrap();
+            assert!(value::<bool>(&reason(process, monitor)), "{has_looked}");
+        }
         ping(process, witness);
         system.stop();
     });
