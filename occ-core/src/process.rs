@@ -23,7 +23,7 @@ mod messages;
 pub struct Process {
     me: Pid,
     mail: Mail,
-    guard: &'static ForkGuard,
+    guard: ForkGuard,
     monitors: u64,
     /// Requests since the last reply that may each be answered at once, by news.
     unanswered: u32,
@@ -41,12 +41,6 @@ enum Mail {
 /// How many requests are made without looking at the answers. The coordinator does not read a process that is far
 /// behind with them, and a process that waits to be read, and does not look, waits for ever.
 const UNANSWERED_MAX: u32 = 128;
-
-impl std::fmt::Debug for ForkGuard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ForkGuard(fork: {})", self.is_fork())
-    }
-}
 
 /// Why a process has no part in its system.
 pub(crate) enum Unfit {

@@ -96,53 +96,69 @@ pub(crate) fn any_ended_child() -> Option<u32> {
     u32::try_from(pid).ok().filter(|pid| *pid != 0)
 }
 
-/// A page that says whether this process is the one that called [`ForkGuard::arm`], or a fork of it.
-pub(crate) struct ForkGuard {
-    mark: NonNull<AtomicU8>,
-}
+/// Tells a process from a plain fork of it, without a system call.
+///
+/// A process that a zygote made is told by what that has given it. Any other has a page that is wiped in its forks.
+#[derive(Debug)]
+pub(crate) struct ForkGuard(());
 
-// SAFETY: the page is never unmapped, and only read and written as an atomic.
-unsafe impl Send for ForkGuard {}
-// SAFETY: as above.
-unsafe impl Sync for ForkGuard {}
-
-static PAGE: OnceLock<ForkGuard> = OnceLock::new();
+static PAGE: OnceLock<Page> = OnceLock::new();
 
 /// How many have armed the guard and not disarmed it. A fork has the number of its parent.
 static ARMED: AtomicUsize = AtomicUsize::new(0);
 
 impl ForkGuard {
-    /// True in a fork of a process that was part of a system when it forked.
+    /// True in a fork of a process that was part of a system when it forked, or that a zygote made.
     pub(crate) fn is_fork_of_armed() -> bool {
-        ARMED.load(Ordering::Relaxed) > 0 && PAGE.get().is_some_and(ForkGuard::is_fork)
+        occ_spawn::entry::is_fork().unwrap_or_else(|| {
+            ARMED.load(Ordering::Relaxed) > 0 && PAGE.get().is_some_and(Page::is_wiped)
+        })
     }
 
     /// Marks this process as no fork. Every fork from now on finds the mark gone.
     ///
     /// A fork of a process that was part of a system must not call it: see [`ForkGuard::is_fork_of_armed`].
-    #[doc(alias = "MADV_WIPEONFORK")]
-    pub(crate) fn arm() -> io::Result<&'static ForkGuard> {
-        let guard = match PAGE.get() {
-            Some(guard) => guard,
-            None => {
-                let fresh = ForkGuard::map()?;
-                PAGE.get_or_init(|| fresh)
-            }
-        };
-        guard.mark().store(1, Ordering::Relaxed);
-        ARMED.fetch_add(1, Ordering::Relaxed);
-        Ok(guard)
+    pub(crate) fn arm() -> io::Result<ForkGuard> {
+        if occ_spawn::entry::is_fork().is_none() {
+            let page = match PAGE.get() {
+                Some(page) => page,
+                None => {
+                    let fresh = Page::map()?;
+                    PAGE.get_or_init(|| fresh)
+                }
+            };
+            page.mark().store(1, Ordering::Relaxed);
+            ARMED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(ForkGuard(()))
     }
 
     /// Undoes one [`ForkGuard::arm`].
     pub(crate) fn disarm(&self) {
-        ARMED.fetch_sub(1, Ordering::Relaxed);
+        if occ_spawn::entry::is_fork().is_none() {
+            ARMED.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
-    fn map() -> io::Result<ForkGuard> {
-        if let Some(page) = occ_spawn::entry::wiped_page() {
-            return Ok(ForkGuard { mark: page.cast() });
-        }
+    /// True in a fork.
+    pub(crate) fn is_fork(&self) -> bool {
+        occ_spawn::entry::is_fork().unwrap_or_else(|| PAGE.get().is_some_and(Page::is_wiped))
+    }
+}
+
+/// A page that is zero in a fork.
+struct Page {
+    mark: NonNull<AtomicU8>,
+}
+
+// SAFETY: the page is never unmapped, and only read and written as an atomic.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    #[doc(alias = "MADV_WIPEONFORK")]
+    fn map() -> io::Result<Page> {
         let size = rustix::param::page_size();
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let prot = libc::PROT_READ | libc::PROT_WRITE;
@@ -156,7 +172,7 @@ impl ForkGuard {
             return Err(io::Error::last_os_error());
         }
         let mark = NonNull::new(page.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(ForkGuard { mark })
+        Ok(Page { mark })
     }
 
     fn mark(&self) -> &AtomicU8 {
@@ -164,8 +180,7 @@ impl ForkGuard {
         unsafe { self.mark.as_ref() }
     }
 
-    /// True in a fork.
-    pub(crate) fn is_fork(&self) -> bool {
+    fn is_wiped(&self) -> bool {
         self.mark().load(Ordering::Relaxed) == 0
     }
 }

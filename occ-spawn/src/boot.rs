@@ -311,7 +311,7 @@ fn open_standard_fds() {
 #[expect(unsafe_code, reason = "takes an inherited descriptor by number")]
 fn take_control() -> Option<&'static Socket> {
     // SAFETY: see `has_control_socket`: it is open, and only this line takes it.
-    let fd = unsafe { sys::own(CONTROL_FD) };
+    let fd = unsafe { sys::own_fd(CONTROL_FD) };
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC).ok()?;
     let _ = CONTROL.set(Socket::from(fd));
     CONTROL.get()

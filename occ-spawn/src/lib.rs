@@ -61,7 +61,7 @@ pub mod entry {
     pub use crate::exit::LastWords;
     pub use crate::function::{Run, descriptor, result_kind};
     pub use crate::outcome::{End, kind};
-    pub use crate::sys::wiped_page;
+    pub use crate::sys::is_fork;
 }
 
 pub use child::{Child, Exit};

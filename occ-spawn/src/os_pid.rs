@@ -16,7 +16,12 @@ impl OsPid {
 
     /// The calling process.
     pub fn own() -> OsPid {
-        OsPid(std::process::id())
+        OsPid(
+            rustix::process::getpid()
+                .as_raw_nonzero()
+                .get()
+                .unsigned_abs(),
+        )
     }
 
     /// The number.

@@ -22,7 +22,7 @@ use std::thread::ThreadId;
 use occ_sck::{Deadline, Packet};
 
 use crate::outcome::{End, PanicReport, kind};
-use crate::process;
+use crate::{process, sys};
 
 /// Most bytes of a message, and of a backtrace: both together fit one datagram, which a signal handler can send
 /// without memory.
@@ -44,6 +44,7 @@ struct Last {
 
 /// Installs the hook, once in a zygote, for all the processes that it makes.
 pub(crate) fn install_hook() {
+    let _ = FUNCTION_THREAD.set(std::thread::current().id());
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         remember(info);
@@ -56,7 +57,7 @@ pub(crate) fn install_hook() {
 }
 
 fn on_function_thread() -> bool {
-    FUNCTION_THREAD.get() == Some(&std::thread::current().id())
+    sys::own().is_some() && FUNCTION_THREAD.get() == Some(&std::thread::current().id())
 }
 
 fn remember(info: &PanicHookInfo<'_>) {
@@ -71,9 +72,8 @@ fn remember(info: &PanicHookInfo<'_>) {
     });
 }
 
-/// Runs the function of a process on this thread.
+/// Runs the function of a process on this thread, the one that was the zygote's.
 pub(crate) fn catch(function: impl FnOnce() -> End) -> End {
-    let _ = FUNCTION_THREAD.set(std::thread::current().id());
     // Whatever the function left in an odd state ends with the process.
     match catch_unwind(AssertUnwindSafe(function)) {
         Ok(end) => end,

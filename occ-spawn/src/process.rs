@@ -14,8 +14,9 @@ use rustix::fs::Stat;
 use crate::boot::{self, CONTROL_FD};
 use crate::descriptor::{Context, Descriptor};
 use crate::os_pid::OsPid;
-use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE};
-use crate::sys;
+use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
+use crate::sys::{self, Own};
+use crate::title::Title;
 use crate::zygote::Start;
 
 /// The status of a process that could not begin.
@@ -24,19 +25,36 @@ const STATUS_NOT_STARTED: i32 = 1;
 /// How long the end of a process waits for a thread that is printing.
 const PRINTING: Duration = Duration::from_millis(100);
 
-/// Which process this is and which socket is its control socket, once it is one.
-static OWN: OnceLock<Own> = OnceLock::new();
+/// What the zygote makes ready for the next process, so that not each has to do it for its first time: in a new process
+/// every page of code or memory that nobody else has there is a page fault.
+pub(crate) struct Before {
+    /// Its first word.
+    hello: Packet,
+    entry: Result<Descriptor, String>,
+    title: Option<Title>,
+}
 
-#[derive(PartialEq, Eq)]
-struct Own {
-    os_pid: OsPid,
-    /// Device and inode, which no other open file has.
-    socket: (u64, u64),
+impl Before {
+    pub(crate) fn new() -> Before {
+        Before {
+            hello: Packet::new(),
+            entry: Err(String::new()),
+            title: None,
+        }
+    }
+
+    /// False if there is no memory for it.
+    pub(crate) fn make_ready(&mut self, start: &Start) -> bool {
+        self.entry = Descriptor::find(start.function).map_err(|error| error.to_string());
+        let name = self.entry.as_ref().ok().map(Descriptor::name);
+        self.title = name.and_then(Title::of);
+        self.hello.fill(kind::HELLO, &start.serial).is_ok()
+    }
 }
 
 /// Everything that happens in a forked child. Nothing reads a socket before the descriptors of others
 /// are closed, and nothing matters before it is sure to die with its parent.
-pub(crate) fn run(start: Start, hello: &Packet, parent: Parent, stdin: Option<OwnedFd>) -> ! {
+pub(crate) fn run(start: Start, before: &Before, parent: Parent, stdin: Option<OwnedFd>) -> ! {
     // A parent that died meanwhile wants no news.
     if occ_yeshup::arm(parent).is_err() {
         sys::end(STATUS_NOT_STARTED);
@@ -45,23 +63,27 @@ pub(crate) fn run(start: Start, hello: &Packet, parent: Parent, stdin: Option<Ow
         Ok(fds) => fds,
         Err(error) => never_began(
             &start,
-            hello,
+            before,
             &format!("its file descriptors could not be put in place: {error}"),
         ),
     };
     let control = boot::control();
-    let Some((control, own)) = control.and_then(|control| Some((control, Own::now(control)?)))
+    let Some((control, own)) = control.and_then(|control| Some((control, own_with(control)?)))
     else {
-        never_began(&start, hello, "its control socket is not where it was put")
+        never_began(&start, before, "its control socket is not where it was put")
     };
-    let _ = OWN.set(own);
+    sys::set_own(own);
 
     // Whoever asked waits for this.
-    if hello.send_part(0, control, &[], Deadline::Never).is_err() {
+    if before
+        .hello
+        .send_part(0, control, &[], Deadline::Never)
+        .is_err()
+    {
         sys::end(STATUS_NOT_STARTED);
     }
 
-    let end = match prepare(start, fds) {
+    let end = match prepare(start, before, fds) {
         Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),
         Err(why) => End::words(ErrorReport {
             chain: vec![why],
@@ -72,12 +94,14 @@ pub(crate) fn run(start: Start, hello: &Packet, parent: Parent, stdin: Option<Ow
 }
 
 /// Ends a process that has not got as far as its function: it says who it is, and why.
-fn never_began(start: &Start, hello: &Packet, why: &str) -> ! {
+fn never_began(start: &Start, before: &Before, why: &str) -> ! {
     let end = End::words(ErrorReport {
         chain: vec!["the process could not begin".to_owned(), why.to_owned()],
         backtrace: None,
     });
-    let _ = hello.send_part(0, &start.control, &[], Deadline::Never);
+    let _ = before
+        .hello
+        .send_part(0, &start.control, &[], Deadline::Never);
     let _ = send(&end.packet, &start.control);
     sys::end(end.status)
 }
@@ -109,10 +133,10 @@ fn own_only(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Fds> {
     std::mem::forget(stdin);
     closed?;
     // SAFETY: made just now, owned by nobody else.
-    let socket = socket.map(|fd| unsafe { sys::own(fd) });
+    let socket = socket.map(|fd| unsafe { sys::own_fd(fd) });
     let len = start.blob.as_ref().map_or(0, |(_, len)| *len);
     // SAFETY: as above.
-    let blob = blob.map(|fd| (unsafe { sys::own(fd) }, len));
+    let blob = blob.map(|fd| (unsafe { sys::own_fd(fd) }, len));
     Ok(Fds { socket, blob })
 }
 
@@ -121,9 +145,8 @@ struct Fds {
     blob: Option<(OwnedFd, u64)>,
 }
 
-fn prepare(start: Start, fds: Fds) -> Result<(Descriptor, Context), String> {
+fn prepare(start: Start, before: &Before, fds: Fds) -> Result<(Descriptor, Context), String> {
     let Start {
-        function,
         control: closed,
         socket,
         args,
@@ -132,8 +155,10 @@ fn prepare(start: Start, fds: Fds) -> Result<(Descriptor, Context), String> {
         ..
     } = start;
     std::mem::forget((closed, socket, blob));
-    let entry = Descriptor::find(function).map_err(|error| error.to_string())?;
-    crate::title::set(entry.name());
+    let entry = before.entry.clone()?;
+    if let Some(title) = &before.title {
+        title.give();
+    }
     let control = boot::control().ok_or("there is no control socket")?;
     let args = match fds.blob {
         None => args,
@@ -153,14 +178,13 @@ fn prepare(start: Start, fds: Fds) -> Result<(Descriptor, Context), String> {
     ))
 }
 
-impl Own {
-    fn now(control: &Socket) -> Option<Own> {
-        let Stat { st_dev, st_ino, .. } = rustix::fs::fstat(control).ok()?;
-        Some(Own {
-            os_pid: OsPid::own(),
-            socket: (st_dev, st_ino),
-        })
-    }
+/// What this process is, with this control socket.
+fn own_with(control: &Socket) -> Option<Own> {
+    let Stat { st_dev, st_ino, .. } = rustix::fs::fstat(control).ok()?;
+    Some(Own {
+        os_pid: OsPid::own().get(),
+        socket: (st_dev, st_ino),
+    })
 }
 
 /// The control socket, if there is one to speak on.
@@ -169,12 +193,12 @@ impl Own {
 /// open may have a file of its own under that number by now, where a report would be garbage.
 pub(crate) fn own_control() -> Option<&'static Socket> {
     let control = boot::control()?;
-    (OWN.get()? == &Own::now(control)?).then_some(control)
+    (sys::own()? == own_with(control)?).then_some(control)
 }
 
 /// True in a fork that a process of ours made itself.
 fn is_fork() -> bool {
-    OWN.get().is_some_and(|own| own.os_pid != OsPid::own())
+    sys::is_fork().unwrap_or(false)
 }
 
 /// Hands the report over, and ends the process.
@@ -299,7 +323,7 @@ pub fn fail<T: Term>(value: T) -> ! {
 
 fn require_process(what: &str) {
     assert!(
-        OWN.get().is_some(),
+        sys::is_fork().is_some(),
         "`{what}` ends a process that was spawned, and this one was not: use std::process::exit"
     );
 }

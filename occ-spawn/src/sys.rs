@@ -11,7 +11,7 @@ mod signals;
 mod threads;
 mod wiped;
 
-pub(crate) use descriptors::{borrow, close, close_from, duplicate_to, own};
+pub(crate) use descriptors::{borrow, close, close_from, duplicate_to, own as own_fd};
 pub(crate) use end::end;
 pub(crate) use exec::exec_self;
 pub(crate) use fork::{ForkState, fork_sibling};
@@ -20,5 +20,5 @@ pub(crate) use signals::{
     set_up_signals, sigchld_is_ignored, unblock_signals, with_signals_blocked,
 };
 pub(crate) use threads::{is_single_threaded, was_single_threaded};
-pub(crate) use wiped::map_wiped_page;
-pub use wiped::wiped_page;
+pub use wiped::is_fork;
+pub(crate) use wiped::{Own, map_own_record, own, set_own};

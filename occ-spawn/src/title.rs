@@ -10,13 +10,19 @@ pub(crate) const PROCESS: &[u8; MARKER.len()] = b"occasional-proc";
 /// Bytes that the kernel keeps of a name (`PR_SET_NAME`, prctl(2)).
 const LONGEST: usize = 15;
 
-/// Names the calling process after the function that it runs, where it would have the name `exe`: the link that it was
-/// started by.
-#[doc(alias = "PR_SET_NAME")]
-pub(crate) fn set(function: &str) {
-    // A name without a zero byte is a C string; and a process without one does its work all the same.
-    if let Ok(name) = CString::new(short(function)) {
-        let _ = rustix::thread::set_name(&name);
+/// The name of a process, which else would be called `exe`: by the link that it was started by.
+pub(crate) struct Title(CString);
+
+impl Title {
+    /// That of a process that runs `function`.
+    pub(crate) fn of(function: &str) -> Option<Title> {
+        CString::new(short(function)).ok().map(Title)
+    }
+
+    /// Gives it to the calling process, which does its work without one as well.
+    #[doc(alias = "PR_SET_NAME")]
+    pub(crate) fn give(&self) {
+        let _ = rustix::thread::set_name(&self.0);
     }
 }
 

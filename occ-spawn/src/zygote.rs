@@ -31,8 +31,9 @@ use crate::boot::{self, BootError, Booted};
 use crate::descriptor::{Context, Descriptor};
 use crate::os_pid::OsPid;
 use crate::outcome::{End, ErrorReport, kind};
-use crate::process;
+use crate::process::{self, Before};
 use crate::sys::{self, ForkState};
+use crate::title::Title;
 
 /// Arguments longer than this travel in a memory file.
 const INLINE: usize = 48 * 1024;
@@ -234,9 +235,7 @@ struct Forker {
     /// Who was forked for what, the newest last.
     forked: VecDeque<(u64, u32)>,
     buffer: Vec<u8>,
-    /// The first word of the next process, made before the fork: whoever asked waits for it, and a page that a child is
-    /// the first to write to is copied for it.
-    hello: Packet,
+    before: Before,
 }
 
 impl Forker {
@@ -270,9 +269,12 @@ impl Forker {
         crate::panic::install_hook();
         sys::set_up_signals();
         sys::unblock_signals();
-        crate::title::set("occ-zygote");
+        if let Some(title) = Title::of("occ-zygote") {
+            title.give();
+        }
         crate::image::Image::own();
         sys::was_single_threaded();
+        sys::map_own_record().map_err(|e| format!("no memory: {e}"))?;
         rehearse();
         Ok(Forker {
             requests: context.control,
@@ -281,7 +283,7 @@ impl Forker {
             fork,
             forked: VecDeque::with_capacity(REMEMBERED),
             buffer: vec![0; MAX_DATAGRAM],
-            hello: Packet::new(),
+            before: Before::new(),
         })
     }
 
@@ -331,12 +333,12 @@ impl Forker {
         let Some(start) = Start::read(envelope) else {
             return;
         };
-        if self.hello.fill(kind::HELLO, &start.serial).is_err() {
+        if !self.before.make_ready(&start) {
             return;
         }
         // SAFETY: a zygote has one thread, and `fork` was made by it.
         match unsafe { sys::fork_sibling(&self.fork) } {
-            Ok(None) => process::run(start, &self.hello, self.parent, self.stdin.take()),
+            Ok(None) => process::run(start, &self.before, self.parent, self.stdin.take()),
             Ok(Some(pid)) => {
                 if self.forked.len() == REMEMBERED {
                     self.forked.pop_front();
@@ -362,8 +364,6 @@ fn rehearse() {
     }
     thread_local!(static LAST: Last = const { Last });
     LAST.with(|_| ());
-    let _ = std::thread::current();
-    sys::map_wiped_page();
 }
 
 /// A request as the zygote hands it to the new process.

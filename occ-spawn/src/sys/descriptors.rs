@@ -42,8 +42,9 @@ pub(crate) fn duplicate_to(from: BorrowedFd<'_>, to: RawFd, cloexec: bool) -> io
             Err(io::Error::last_os_error())
         };
     }
+    // By number: the C library's functions for single calls lie on many pages, and each is a page fault in a new process.
     // SAFETY: dup3 on plain numbers.
-    if unsafe { libc::dup3(from.as_raw_fd(), to, flags) } == to {
+    if unsafe { libc::syscall(libc::SYS_dup3, from.as_raw_fd(), to, flags) } >= 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
