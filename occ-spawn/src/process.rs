@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
 use std::sync::mpsc::channel;
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use occ_sck::{Blob, Deadline, Limits, Packet, SendError, Socket, Term};
@@ -215,9 +213,7 @@ pub(crate) fn finish(end: End) -> ! {
 
 /// Where several threads end the process at once, the first does, and the others wait for it.
 fn once() {
-    static FIRST: OnceLock<ThreadId> = OnceLock::new();
-    let me = std::thread::current().id();
-    if *FIRST.get_or_init(|| me) != me {
+    if !sys::is_first_to_end() {
         loop {
             std::thread::park();
         }

@@ -21,4 +21,4 @@ pub(crate) use signals::{
 };
 pub(crate) use threads::{is_single_threaded, was_single_threaded};
 pub use wiped::is_fork;
-pub(crate) use wiped::{Own, map_own_record, own, set_own};
+pub(crate) use wiped::{Own, is_first_to_end, map_own_record, own, set_own};

@@ -18,6 +18,8 @@ struct Record {
     os_pid: AtomicU32,
     device: AtomicU64,
     inode: AtomicU64,
+    /// The thread that ends the process, by the kernel's number; 0 while none does.
+    ending: AtomicU32,
 }
 
 static PAGE: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
@@ -67,6 +69,20 @@ pub(crate) fn own() -> Option<Own> {
             record.device.load(Ordering::Relaxed),
             record.inode.load(Ordering::Relaxed),
         ),
+    })
+}
+
+/// True if no other thread has begun to end this process.
+pub(crate) fn is_first_to_end() -> bool {
+    let me = rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs();
+    record().is_none_or(|record| {
+        let first = record
+            .ending
+            .compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed);
+        first.is_ok() || first == Err(me)
     })
 }
 
