@@ -12,6 +12,7 @@
 //! | what does it do? | [`stat`]: running, waiting, stopped; its parent, group and session |
 //! | is anything left? | [`mod@isolated`]: children and fds of a whole test; [`tree`]: processes by mark |
 //! | what if fork(2) fails? | [`cgroup`] |
+//! | what safe Rust has not? | [`raw`] |
 //! | can it be tested here? | [`skipped`] says that it cannot |
 //! | does it hang? | [`deadline`]: a hang becomes a failure |
 //! | what does it do at a terminal? | [`pty`] |
@@ -30,6 +31,7 @@ pub mod isolated;
 pub mod lifeline;
 pub mod pass;
 pub mod pty;
+pub mod raw;
 pub mod ready;
 pub mod role;
 pub mod stat;

@@ -4,52 +4,14 @@
     reason = "the system calls that a coordinator must survive"
 )]
 
-use std::os::fd::{BorrowedFd, RawFd};
+pub(crate) use occ_test_support::raw::{close, exit_now, fork, stay, wait_for};
+use std::os::fd::BorrowedFd;
 
 use occ_sck::Socket;
-
-/// Ends the process without a word.
-pub(crate) fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit takes any status.
-    unsafe { libc::_exit(code) }
-}
-
-/// fork(2); `None` in the child.
-pub(crate) fn fork() -> Option<u32> {
-    // SAFETY: glibc makes its own locks usable in the child, and no test forks while another of its threads
-    // could hold one of ours.
-    match unsafe { libc::fork() } {
-        0 => None,
-        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
-        pid => Some(pid.unsigned_abs()),
-    }
-}
-
-/// Waits for a child of the caller's own, and gives its wait status.
-pub(crate) fn wait_for(pid: u32) -> i32 {
-    let mut status = 0;
-    // SAFETY: waitpid writes the status it is given.
-    let waited = unsafe { libc::waitpid(i32::try_from(pid).unwrap(), &raw mut status, 0) };
-    assert_eq!(
-        waited,
-        i32::try_from(pid).unwrap(),
-        "{}",
-        std::io::Error::last_os_error()
-    );
-    status
-}
 
 pub(crate) fn ignore_sigchld() {
     // SAFETY: SIG_IGN is a valid action for SIGCHLD.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-}
-
-/// Lives until a signal ends it.
-pub(crate) fn stay() -> ! {
-    loop {
-        // SAFETY: pause has no arguments.
-        unsafe { libc::pause() };
-    }
 }
 
 /// Sends a signal to the calling process, and waits for it to work.
@@ -66,11 +28,6 @@ pub(crate) fn control() -> Socket {
     // SAFETY: every process has its control socket here, and these tests do not close it meanwhile.
     let control = unsafe { BorrowedFd::borrow_raw(3) };
     Socket::from(control.try_clone_to_owned().unwrap())
-}
-
-pub(crate) fn close(fd: RawFd) {
-    // SAFETY: whoever owns it does not use it any more.
-    assert_eq!(unsafe { libc::close(fd) }, 0);
 }
 
 /// Ends the calling thread, and with it the process only if it was the last.

@@ -4,51 +4,17 @@
     reason = "the system calls that a crate like this must survive"
 )]
 
+pub(crate) use occ_test_support::raw::{close, exit_now, fork, stay, wait_for};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
-
-/// Ends the process without a word.
-pub(crate) fn exit_now(code: i32) -> ! {
-    // SAFETY: _exit takes any status.
-    unsafe { libc::_exit(code) }
-}
-
-/// fork(2); `None` in the child.
-pub(crate) fn fork() -> Option<u32> {
-    // SAFETY: callers have one thread, or go on in the child with system calls only.
-    match unsafe { libc::fork() } {
-        0 => None,
-        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
-        pid => Some(pid.unsigned_abs()),
-    }
-}
-
-/// Waits for a child of the caller's own, and gives its wait status.
-pub(crate) fn wait_for(pid: u32) -> i32 {
-    let mut status = 0;
-    // SAFETY: waitpid writes the status it is given.
-    let waited = unsafe { libc::waitpid(i32::try_from(pid).unwrap(), &raw mut status, 0) };
-    assert_eq!(
-        waited,
-        i32::try_from(pid).unwrap(),
-        "{}",
-        std::io::Error::last_os_error()
-    );
-    status
-}
 
 /// Closes every descriptor.
 pub(crate) fn close_all() {
     // SAFETY: whoever owns one of them does not use it any more: callers end without it.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) };
     assert_eq!(closed, 0);
-}
-
-pub(crate) fn close(fd: RawFd) {
-    // SAFETY: as above.
-    assert_eq!(unsafe { libc::close(fd) }, 0);
 }
 
 /// Puts `fd` at `number`, with close-on-exec off.
@@ -74,14 +40,6 @@ pub(crate) fn without_standard_fds(command: &mut Command) {
     };
     // SAFETY: `close` makes system calls only.
     unsafe { command.pre_exec(close) };
-}
-
-/// Lives until a signal ends it.
-pub(crate) fn stay() -> ! {
-    loop {
-        // SAFETY: pause has no arguments.
-        unsafe { libc::pause() };
-    }
 }
 
 /// Lives for a while. Where time is the behaviour, and never to wait for something.
