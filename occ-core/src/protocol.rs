@@ -241,6 +241,8 @@ pub(crate) struct Abnormal {
     /// As many before it were not told.
     pub(crate) missed: u64,
     pub(crate) report: Option<ShortReport>,
+    /// Its report has come before, for it and for no other.
+    pub(crate) report_before: bool,
 }
 
 /// A report that is not worth a message of its own.

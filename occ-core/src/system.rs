@@ -271,6 +271,7 @@ fn keep(
             kind::ABNORMAL => {
                 let before = report.take();
                 if let Ok(news) = envelope.decode::<Abnormal>() {
+                    let before = before.filter(|_| news.report_before);
                     let report = news.report.map(Envelope::from).or(before);
                     let exit = AbnormalExit::new(&news.ended, report, news.missed);
                     // A panic has said what it has to say, and must not take the system down.

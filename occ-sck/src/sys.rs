@@ -150,10 +150,14 @@ fn read(header: &libc::msghdr, control: &Control, len: usize) -> Message {
 
 /// The descriptors in an entry that the kernel has just written.
 fn owned(payload: &[u8]) -> impl Iterator<Item = OwnedFd> {
-    payload.chunks_exact(4).filter_map(word).map(|number| {
-        // SAFETY: recvmsg(2) opened it for this call alone, and each entry is read once.
-        unsafe { OwnedFd::from_raw_fd(number as RawFd) }
-    })
+    let numbers = payload.chunks_exact(4).filter_map(word);
+    // For a pidfd that it could not make the kernel writes an error number.
+    numbers
+        .filter_map(|number| RawFd::try_from(number).ok())
+        .map(|fd| {
+            // SAFETY: recvmsg(2) opened it for this call alone, and each entry is read once.
+            unsafe { OwnedFd::from_raw_fd(fd) }
+        })
 }
 
 fn word(payload: &[u8]) -> Option<u32> {

@@ -14,7 +14,7 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::OnceLock;
 use std::thread::ThreadId;
@@ -35,6 +35,8 @@ static FUNCTION_THREAD: OnceLock<ThreadId> = OnceLock::new();
 thread_local! {
     /// The last panic of this thread.
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    /// There has been one. To look at the other for the first time takes memory, which a signal handler has not.
+    static HAS_LAST: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Last {
@@ -65,6 +67,7 @@ fn remember(info: &PanicHookInfo<'_>) {
         let Ok(mut last) = last.try_borrow_mut() else {
             return;
         };
+        HAS_LAST.set(true);
         let report = PanicReport::of(info, last.take().map(|last| last.report));
         *last = Packet::of(kind::PANIC, &report)
             .ok()
@@ -95,7 +98,7 @@ pub(crate) fn catch(function: impl FnOnce() -> End) -> End {
 ///
 /// It runs in a signal handler, on the thread that aborts: it takes no lock and no memory.
 pub(crate) fn tell_abort() {
-    if !std::thread::panicking() {
+    if !std::thread::panicking() || !HAS_LAST.get() {
         return;
     }
     let Some(control) = process::own_control() else {

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use occ_sck::{Body, Deadline, Envelope, Packet};
+use occ_sck::{Body, Deadline, Envelope, Packet, Socket};
 use rustix::event::epoll::{self, EventFlags};
 
 use super::{Central, LIFELINE};
@@ -19,10 +19,19 @@ const MOST: usize = 1024;
 /// Those of them whose report holds a descriptor.
 const MOST_LONG: usize = 16;
 
+/// One of them.
+#[derive(Debug)]
+struct End {
+    ended: Ended,
+    report: Option<Rc<Envelope>>,
+    /// Its report is with the host already, and the rest of it belongs to that.
+    report_sent: bool,
+}
+
 /// Ends that the host has not been told of.
 #[derive(Debug, Default)]
 pub(super) struct Unwatched {
-    ends: VecDeque<(Ended, Option<Rc<Envelope>>)>,
+    ends: VecDeque<End>,
     /// Those before them that it will not be told of.
     missed: u64,
     /// Epoll looks for room.
@@ -38,11 +47,15 @@ impl Unwatched {
         let long = self
             .ends
             .iter()
-            .filter(|(_, report)| is_long(report.as_deref()));
+            .filter(|end| is_long(end.report.as_deref()));
         if is_long(report.as_deref()) && long.count() >= MOST_LONG {
             report = None;
         }
-        self.ends.push_back((ended, report));
+        self.ends.push_back(End {
+            ended,
+            report,
+            report_sent: false,
+        });
         if self.ends.len() > MOST {
             self.ends.pop_front();
             self.missed += 1;
@@ -50,20 +63,25 @@ impl Unwatched {
     }
 
     /// Tells of the first.
-    fn pay(&self, socket: &occ_sck::Socket) -> Option<Paid> {
-        let (ended, report) = self.ends.front()?;
-        let report = report.as_deref();
+    fn pay(&mut self, socket: &Socket) -> Option<Paid> {
+        let end = self.ends.front_mut()?;
+        let report = end.report.as_deref();
         let with = report.and_then(ShortReport::of);
         if let Some(report) = report
             && with.is_none()
-            && let unpaid @ (Paid::Later | Paid::Closed) = send_report(report, socket)
+            && !end.report_sent
         {
-            return Some(unpaid);
+            match send_report(report, socket) {
+                unpaid @ (Paid::Later | Paid::Closed) => return Some(unpaid),
+                Paid::Yes => end.report_sent = true,
+                Paid::Failed { .. } => {}
+            }
         }
         let news = Abnormal {
-            ended: ended.clone(),
+            ended: end.ended.clone(),
             missed: self.missed,
             report: with,
+            report_before: end.report_sent,
         };
         let packet = Packet::of(kind::ABNORMAL, &news).unwrap_or_default();
         Some(paid(packet.send_whole(socket, &[], Deadline::Now)))
@@ -101,5 +119,110 @@ impl Central {
             // Where the host has gone, it is not there any more.
             let _ = epoll::modify(&self.epoll, self.lifeline, data, flags);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use occ_inbox::Pid;
+    use occ_sck::{Assembler, Bytes, Limits, MAX_DATAGRAM, Received};
+    use occ_spawn::entry::kind as spawn;
+    use occ_spawn::{OsPid, OsStatus};
+
+    use super::*;
+    use crate::protocol::Facts;
+
+    fn receive(socket: &Socket) -> Option<Envelope> {
+        let (mut buffer, mut fds) = (vec![0; MAX_DATAGRAM], Vec::new());
+        match socket.receive(&mut buffer, &mut fds, Deadline::Now) {
+            Ok(Received::Datagram { len, .. }) => Assembler::new(Limits::default())
+                .push(&buffer[..len], fds)
+                .expect("a frame"),
+            _ => None,
+        }
+    }
+
+    fn end(serial: u64) -> Ended {
+        let now = SystemTime::UNIX_EPOCH;
+        let (node, incarnation) = (0, 1);
+        Ended {
+            number: 0,
+            pid: Pid {
+                node,
+                incarnation,
+                serial,
+            },
+            name: format!("p{serial}"),
+            facts: Some(Facts {
+                os_pid: OsPid::new(5),
+                status: OsStatus {
+                    si_code: libc::CLD_EXITED,
+                    si_status: 1,
+                },
+                started: now,
+                ended: now,
+            }),
+            reported: true,
+        }
+    }
+
+    /// A report as central gets it: in its datagram, or in a memory file.
+    fn report(length: usize) -> Option<Rc<Envelope>> {
+        let (a, b) = Socket::pair().expect("a pair");
+        let packet = Packet::of(spawn::FAILURE, &Bytes(vec![1; length])).expect("bytes");
+        packet.send_whole(&a, &[], Deadline::Now).expect("room");
+        receive(&b).map(Rc::new)
+    }
+
+    /// The report of one is with the host when the one itself is given up: it is not the next one's.
+    #[test]
+    fn a_report_is_told_of_whom_it_is() {
+        let (ours, host) = Socket::pair().expect("a pair");
+        let junk = Packet::of(200, &()).expect("nothing");
+        while junk.send_part(0, &ours, &[], Deadline::Now).is_ok() {}
+        // Room for one datagram, which is the report.
+        receive(&host).expect("junk");
+
+        let mut unwatched = Unwatched::default();
+        unwatched.push(end(1), report(10_000));
+        assert!(matches!(unwatched.pay(&ours), Some(Paid::Later)));
+        assert!(unwatched.ends[0].report_sent);
+        for serial in 2..2 + MOST as u64 {
+            unwatched.push(end(serial), None);
+        }
+        assert_eq!((unwatched.ends.len(), unwatched.missed), (MOST, 1));
+
+        let (mut heard, mut abnormal) = (0, None);
+        while abnormal.is_none() {
+            let Some(envelope) = receive(&host) else {
+                assert!(matches!(unwatched.pay(&ours), Some(Paid::Yes)));
+                continue;
+            };
+            match envelope.kind {
+                spawn::FAILURE => heard += 1,
+                kind::ABNORMAL => abnormal = envelope.decode::<Abnormal>().ok(),
+                _ => {}
+            }
+        }
+        let abnormal = abnormal.expect("told");
+        assert_eq!(
+            (heard, abnormal.ended.pid.serial, abnormal.missed),
+            (1, 2, 1)
+        );
+        assert!(!abnormal.report_before && abnormal.report.is_none());
+    }
+
+    /// The control: with room it is its own.
+    #[test]
+    fn a_long_report_is_told_once_and_before_its_end() {
+        let (ours, host) = Socket::pair().expect("a pair");
+        let mut unwatched = Unwatched::default();
+        unwatched.push(end(1), report(10_000));
+        assert!(matches!(unwatched.pay(&ours), Some(Paid::Yes)));
+        assert_eq!(receive(&host).expect("a report").kind, spawn::FAILURE);
+        let news = receive(&host).expect("the end").decode::<Abnormal>();
+        assert!(news.expect("an end").report_before);
     }
 }

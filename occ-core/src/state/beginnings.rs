@@ -85,7 +85,15 @@ impl State {
             os_pid,
             started: at,
         };
+        let wishes = if process.open {
+            std::mem::take(&mut process.questions)
+        } else {
+            BTreeSet::new()
+        };
         self.reply(to, Reply::Spawned { id, pid }, effects);
+        for by in wishes {
+            self.connect_with(by, serial, effects);
+        }
         true
     }
 

@@ -27,6 +27,11 @@ impl State {
         let Some(target) = self.processes.get_mut(&serial) else {
             return;
         };
+        // Its control socket may yet be lost with a zygote, and another be made. The wish waits until it has begun.
+        if let Phase::Launching(_) = target.phase {
+            target.questions.insert(by);
+            return;
+        }
         let connected = target.peers.contains(&by);
         if !target.open || (standing == Standing::Broken && connected) {
             return self.question(by, serial, effects);
@@ -39,11 +44,21 @@ impl State {
                 peer: serial,
             });
         }
-        target.peers.insert(by);
-        if let Some(process) = self.process(by) {
-            process.peers.insert(serial);
+        self.connect_with(by, serial, effects);
+    }
+
+    /// Two that have no connection get one.
+    pub(super) fn connect_with(&mut self, a: Serial, b: Serial, effects: &mut Vec<Effect>) {
+        // Whoever wished for it may have ended since.
+        if !self.processes.contains_key(&a) {
+            return;
         }
-        effects.push(Effect::Connect { a: by, b: serial });
+        for (one, peer) in [(a, b), (b, a)] {
+            if let Some(process) = self.process(one) {
+                process.peers.insert(peer);
+            }
+        }
+        effects.push(Effect::Connect { a, b });
     }
 
     /// Dying, or alive without a wish to listen? The kernel knows; whoever asked gets one answer that stays

@@ -508,6 +508,7 @@ fn a_guessed_pid_is_answered_and_the_asker_of_the_spawn_not_twice() {
         "close 3",
         "1: down 9, 3 no process",
         "2: down 8, 3 no process",
+        "2: 3 refused, NoProcess",
         "1 #5 not spawned, ZygoteDied",
     ];
     assert_eq!(s.is_not_made(3), told);
@@ -955,4 +956,26 @@ fn nobody_is_nobody() {
             assert_eq!(s.handle(event), [""; 0]);
         }
     }
+}
+
+#[test]
+fn a_wish_for_one_that_is_being_made_waits_until_it_has_begun() {
+    let mut s = System::with([2]);
+    s.ask(HOST, spawn(5, None));
+    assert!(s.connect(2, 3, Standing::New).is_empty());
+    assert_eq!(s.begins(3), ["1 #5 spawned 3", "connect 2 3"]);
+    // Also if it is made once more, whether it wished before that was known or after.
+    s.ask(HOST, spawn(6, None));
+    assert!(s.connect(2, 4, Standing::New).is_empty());
+    s.hangs_up(4);
+    assert!(s.connect(HOST, 4, Standing::New).is_empty());
+    assert!(s.handle(Event::Relaunched { process: 4 }).is_empty());
+    let begun = ["1 #6 spawned 4", "connect 1 4", "connect 2 4"];
+    assert_eq!(s.begins(4), begun);
+    // And who has ended meanwhile wishes for nothing.
+    s.ask(HOST, spawn(7, None));
+    assert!(s.connect(2, 5, Standing::New).is_empty());
+    s.hangs_up(2);
+    s.ends(2, code(0));
+    assert_eq!(s.begins(5), ["1 #7 spawned 5"]);
 }

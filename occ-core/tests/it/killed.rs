@@ -705,3 +705,52 @@ fn a_stop_with_a_spawn_under_way_ends_when_that_does() {
         });
     });
 }
+
+/// Who is listed can be sent to, also before it has begun, and also if that takes two zygotes.
+#[test]
+fn what_is_sent_to_one_that_is_being_made_arrives() {
+    fn asker(gate: String) {
+        wait(gate);
+        me(|me| me.spawn(echo, ())).unwrap();
+        stay()
+    }
+    isolated!(|| {
+        let mut system = system();
+        let coordinator = system.coordinator();
+        let process = system.process();
+        let from = process.self_pid();
+        for round in 0..stress::times(20) {
+            let gate = Gate::new();
+            process.spawn(asker, (gate.address(),)).unwrap();
+            let zygote = zygote_among(process, coordinator).unwrap();
+            let zygote = dead::Watch::of(zygote);
+            zygote.signal(Signal::STOP);
+            let _open = gate.open();
+            let unborn = within(LIMIT, || {
+                loop {
+                    let list = process.processes().unwrap();
+                    if let Some(found) = list.iter().find(|one| one.os_pid.is_none()) {
+                        break found.pid;
+                    }
+                }
+            });
+            std::thread::scope(|scope| {
+                // The control: half of them are made by the zygote that has the order.
+                scope.spawn(|| {
+                    zygote.signal(if round % 2 == 0 {
+                        Signal::KILL
+                    } else {
+                        Signal::CONT
+                    });
+                });
+                within(LIMIT, || {
+                    process.send(unborn, &(from, 7_u64)).unwrap();
+                    assert_eq!(process.receive::<u64>().unwrap(), 7, "round {round}");
+                    process.send(unborn, &(from, 8_u64)).unwrap();
+                    assert_eq!(process.receive::<u64>().unwrap(), 8, "round {round}");
+                });
+            });
+        }
+        system.stop();
+    });
+}
