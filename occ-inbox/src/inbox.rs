@@ -46,6 +46,8 @@ pub struct Inbox<C> {
     /// The connection that is not in epoll, because it has more to bring than can be looked at in one go. It may have
     /// ended since.
     pub(crate) hot: Cell<Option<u64>>,
+    /// There was room for a batch of descriptors when that became so.
+    pub(crate) batches: bool,
     /// Somebody else waits for our epoll, so it has to know all.
     pub(crate) watched: Cell<bool>,
     /// The connector has nobody left to work with.
@@ -77,6 +79,7 @@ impl<C: Connector> Inbox<C> {
             intake: Intake::default(),
             streaming: false,
             hot: Cell::new(None),
+            batches: false,
             watched: Cell::new(false),
             down: false,
         })

@@ -34,6 +34,9 @@ pub(crate) struct Peer {
     pub(crate) has_more: bool,
     /// What came last on it was short, and so is likely to be what comes next.
     sends_short: bool,
+    /// Descriptors have come on it. In a batch all of them are taken before the first is used, and there may not be room
+    /// for as many.
+    passes_fds: bool,
 }
 
 /// The longest datagram that is called short: in a batch of them none displaces another from where the processor has it
@@ -77,6 +80,7 @@ impl Peer {
             sent: 0,
             has_more: false,
             sends_short: false,
+            passes_fds: false,
         }
     }
 
@@ -96,6 +100,7 @@ impl Peer {
             Err(ReceiveError::Frame(FrameError::FdsLost)) => {
                 // Nobody knows how long it was.
                 intake.count(1);
+                self.passes_fds = true;
                 return Arrival::Lost;
             }
             Err(error) => return Arrival::Ended(Ending::Broken(error.into())),
@@ -133,6 +138,7 @@ impl Peer {
                 }
                 Err(FrameError::FdsLost) => {
                     *counted += 1;
+                    self.passes_fds = true;
                     Arrival::Lost
                 }
                 Err(error) => Arrival::Ended(Ending::Broken(ReceiveError::from(error).into())),
@@ -147,7 +153,7 @@ impl Peer {
 
     /// True when it pays to receive more than one datagram at a time.
     pub(crate) fn streams_short(&self) -> bool {
-        self.has_more && self.sends_short
+        self.has_more && self.sends_short && !self.passes_fds
     }
 
     /// The header of a message that is whole, without a descriptor, as most are.
@@ -162,6 +168,7 @@ impl Peer {
 
     /// Any other datagram.
     fn assemble(&mut self, datagram: &[u8], fds: Vec<OwnedFd>) -> Arrival {
+        self.passes_fds |= !fds.is_empty();
         match self.assembler.push(datagram, fds) {
             Ok(None) => Arrival::Part,
             Ok(Some(envelope)) => match envelope.kind {

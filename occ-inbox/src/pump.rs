@@ -154,7 +154,16 @@ impl<C: Connector> Inbox<C> {
             && epoll::delete(&self.epoll, &peer.socket).is_ok()
         {
             self.hot.set(Some(number));
+            self.batches = self.has_room_for(Batch::CAPACITY);
         }
+    }
+
+    /// Whether so many descriptors could be received at once.
+    fn has_room_for(&self, descriptors: usize) -> bool {
+        let room: Vec<_> = (0..descriptors)
+            .map_while(|_| self.epoll.try_clone().ok())
+            .collect();
+        room.len() == descriptors
     }
 
     /// Brings in what a connection holds, as much as its turn is.
@@ -181,7 +190,8 @@ impl<C: Connector> Inbox<C> {
                 return Look::Nothing;
             };
             let pid = peer.pid;
-            let look = if turn == Turn::Stream && peer.streams_short() {
+            let batches = self.batches && self.hot.get() == Some(number);
+            let look = if turn == Turn::Stream && batches && peer.streams_short() {
                 datagrams = datagrams.saturating_sub(Batch::CAPACITY);
                 peer.receive_batch(&mut self.intake, |arrival| {
                     accept(&mut self.queue, pid, arrival)

@@ -316,3 +316,53 @@ fn descriptors_that_nobody_asked_for_are_closed() {
         assert!(changes.is_empty(), "{changes:?}");
     }));
 }
+
+/// One by one each has a descriptor for as long as it is being read; in a batch all would have one at once.
+#[test]
+fn a_stream_of_long_messages_needs_no_more_descriptors_than_one_of_them() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        for shorts in [0_u32, 200] {
+            let (mut one, two) = one_and_two();
+            (0..shorts).for_each(|number| put(&two, &number));
+            (0..20).for_each(|_| put_whole(&two, &long()));
+            let mut exhausted = Exhausted::now();
+            exhausted.release(3);
+            for number in 0..shorts {
+                assert_eq!(one.receive::<u32>().unwrap(), number);
+            }
+            for _ in 0..20 {
+                assert_eq!(one.receive::<Bytes>().unwrap(), long());
+            }
+        }
+    }));
+}
+
+/// A stream that is one already when the descriptors run out: what is lost is told, and it is less than a batch.
+#[test]
+fn of_a_stream_that_descriptors_run_out_for_no_more_than_a_batch_is_lost_and_told() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        (0..128_u32).for_each(|number| put(&two, &number));
+        for number in 0..128_u32 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+        (0..20).for_each(|_| put_whole(&two, &long()));
+        let mut exhausted = Exhausted::now();
+        exhausted.release(3);
+        let (mut came, mut lost) = (0, 0);
+        while came + lost < 20 {
+            match one.receive::<Bytes>() {
+                Ok(bytes) => {
+                    assert_eq!(bytes, long());
+                    came += 1;
+                }
+                Err(ReceiveError::NoDescriptor { from }) => {
+                    assert_eq!(from, Some(pid(2)));
+                    lost += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(lost < 16, "{lost}");
+    }));
+}
