@@ -16,6 +16,9 @@ use crate::pid::Pid;
 /// but the peer has to be told as well, and may not be listening.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// How long one waits for what nobody tells of, before one looks again.
+const MOMENT: Duration = Duration::from_millis(5);
+
 /// Memory that is kept from one message to the next.
 const KEPT: usize = 1 << 20;
 
@@ -190,6 +193,14 @@ impl<C: Connector> Inbox<C> {
                     self.standing.insert(to, standing);
                     return Ok(Sending::Ended);
                 }
+                // A long message goes as a descriptor, and the kernel lets a user without privileges have so many under
+                // way, in all processes (`RLIMIT_NOFILE`, unix(7)). That is no room, too.
+                Err(occ_sck::SendError::Io { source, .. }) if is_too_many_refs(&source) => {
+                    if deadline.passed() {
+                        return Err(SendError::Full { to });
+                    }
+                    self.wait_a_little(deadline)?;
+                }
                 Err(occ_sck::SendError::Io { op, source }) => {
                     return Err(SendError::Io { op, source });
                 }
@@ -232,6 +243,20 @@ impl<C: Connector> Inbox<C> {
             }
         }
         Ok(())
+    }
+
+    /// Waits for something to arrive, or for a moment, where the kernel does not tell when there is room.
+    fn wait_a_little(&mut self, deadline: Deadline) -> Result<(), SendError> {
+        let moment = match (deadline, Deadline::after(MOMENT)) {
+            (Deadline::At(at), Deadline::At(moment)) => Deadline::At(at.min(moment)),
+            (_, moment) => moment,
+        };
+        self.streaming = true;
+        match self.pump(moment) {
+            Err(ReceiveError::Io { op, source }) => Err(SendError::Io { op, source }),
+            _ if self.down => Err(SendError::SystemDown),
+            _ => Ok(()),
+        }
     }
 
     /// A connection has ended: finds out whether its process has too, unless there is another connection by
@@ -291,6 +316,10 @@ impl<C: Connector> Inbox<C> {
         let refused = self.refused.take_if(|(refused, _)| *refused == to);
         refused.map(|(_, why)| Err(refusal(to, why)))
     }
+}
+
+fn is_too_many_refs(error: &std::io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
 }
 
 fn refusal(to: Pid, why: Refusal) -> SendError {

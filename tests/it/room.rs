@@ -66,6 +66,11 @@ fn fill(to: Pid, len: usize) -> u32 {
 
 fn fills() -> anyhow::Result<()> {
     for len in [0, 1_000, 60_000, 100_000] {
+        // The longest go as descriptors, and of those the kernel lets others have only so many under way.
+        if len > 65_536 && !rustix::process::geteuid().is_root() {
+            occ_test_support::skipped("long messages: their number is limited for this user");
+            continue;
+        }
         let late = Late::new()?;
         let sent = fill(late.pid, len);
         assert!(sent > 0, "there was room for one of {len} bytes");
