@@ -8,6 +8,8 @@
 //! - [`lines`]: what processes say, and what they are owed.
 //! - [`forks`]: processes on their way from the zygote.
 //! - [`ends`]: how ends are noticed.
+//! - [`unwatched`]: ends that nobody watched, told to the host.
+//! - [`crowded`]: who waits for room for descriptors.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem::MaybeUninit;
@@ -28,11 +30,13 @@ use crate::protocol::{News, kind};
 use crate::state::{Effect, Event, Serial, State};
 use crate::sys;
 
+mod crowded;
 mod ends;
 mod forks;
 mod lines;
 mod unwatched;
 
+use crowded::Crowd;
 use ends::Stray;
 use forks::{Order, Unborn};
 use unwatched::Unwatched;
@@ -106,6 +110,7 @@ struct Central {
     events: VecDeque<Event>,
     buffer: Vec<u8>,
     unwatched: Unwatched,
+    crowd: Crowd,
     finished: bool,
 }
 
@@ -158,6 +163,7 @@ impl Central {
             events: VecDeque::new(),
             buffer: vec![0; MAX_DATAGRAM],
             unwatched: Unwatched::default(),
+            crowd: Crowd::default(),
             finished: false,
         };
         for (fd, name) in [
@@ -208,7 +214,8 @@ impl Central {
     /// Waits for whatever comes first, and does what follows from it.
     fn wait(&mut self) {
         let mut space = [MaybeUninit::<epoll::Event>::uninit(); 256];
-        let deadline = self.sweep_at.map_or(Deadline::Never, Deadline::At);
+        let soonest = self.sweep_at.into_iter().chain(self.crowd.again_at).min();
+        let deadline = soonest.map_or(Deadline::Never, Deadline::At);
         let ready: Vec<(u64, EventFlags)> =
             match epoll::wait(&self.epoll, &mut space, deadline.timespec().as_ref()) {
                 Ok((ready, _)) => ready
@@ -236,6 +243,7 @@ impl Central {
             self.sweep_at = None;
             self.sweep();
         }
+        self.try_the_crowd_again();
     }
 
     /// Lets the state take every event, and asks the kernel about those who have hung up.

@@ -40,7 +40,10 @@ pub(crate) enum Owed {
 #[derive(Debug)]
 pub(crate) enum Paid {
     Yes,
+    /// When the peer has room, which epoll tells.
     Later,
+    /// When there is room for descriptors (see [`SendError::TooManyInFlight`]), which nobody tells.
+    Crowded(SendError),
     /// It is dying, or has closed its socket: its hang-up tells the rest.
     Closed,
     /// It is still there, and cannot be given this.
@@ -157,6 +160,7 @@ pub(crate) fn paid(sent: Result<(), SendError>) -> Paid {
         Ok(()) => Paid::Yes,
         Err(SendError::Full) => Paid::Later,
         Err(SendError::Closed) => Paid::Closed,
+        Err(error @ SendError::TooManyInFlight { .. }) => Paid::Crowded(error),
         Err(error) => match failure(error) {
             // The kernel is short of memory, and will not always be.
             (_, Errno::NOMEM | Errno::NOBUFS) => Paid::Later,
@@ -173,6 +177,7 @@ pub(crate) fn failure(error: SendError) -> (&'static str, Errno) {
     let (op, source) = match error {
         SendError::Io { op, source } => (op, source),
         SendError::Blob(BlobError::Io { op, source, .. }) => (op, source),
+        SendError::TooManyInFlight { .. } => ("sendmsg", Errno::TOOMANYREFS.into()),
         other => ("sendmsg", std::io::Error::other(other)),
     };
     (op, Errno::from_io_error(&source).unwrap_or(Errno::IO))

@@ -195,7 +195,7 @@ impl<C: Connector> Inbox<C> {
                 }
                 // A long message goes as a descriptor, and the kernel lets a user without privileges have so many under
                 // way, in all processes (`RLIMIT_NOFILE`, unix(7)). That is no room, too.
-                Err(occ_sck::SendError::Io { source, .. }) if is_too_many_refs(&source) => {
+                Err(occ_sck::SendError::TooManyInFlight { .. }) => {
                     if deadline.passed() {
                         return Err(SendError::Full { to });
                     }
@@ -247,12 +247,8 @@ impl<C: Connector> Inbox<C> {
 
     /// Waits for something to arrive, or for a moment, where the kernel does not tell when there is room.
     fn wait_a_little(&mut self, deadline: Deadline) -> Result<(), SendError> {
-        let moment = match (deadline, Deadline::after(MOMENT)) {
-            (Deadline::At(at), Deadline::At(moment)) => Deadline::At(at.min(moment)),
-            (_, moment) => moment,
-        };
         self.streaming = true;
-        match self.pump(moment) {
+        match self.pump(deadline.no_later_than(MOMENT)) {
             Err(ReceiveError::Io { op, source }) => Err(SendError::Io { op, source }),
             _ if self.down => Err(SendError::SystemDown),
             _ => Ok(()),
@@ -316,10 +312,6 @@ impl<C: Connector> Inbox<C> {
         let refused = self.refused.take_if(|(refused, _)| *refused == to);
         refused.map(|(_, why)| Err(refusal(to, why)))
     }
-}
-
-fn is_too_many_refs(error: &std::io::Error) -> bool {
-    Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
 }
 
 fn refusal(to: Pid, why: Refusal) -> SendError {

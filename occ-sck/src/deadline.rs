@@ -19,6 +19,8 @@ use rustix::event::Timespec;
 /// assert!(deadline.left() <= Some(Duration::from_secs(60)));
 /// assert_eq!(Deadline::after(Duration::ZERO), Deadline::Now);
 /// assert_eq!(Deadline::from(None), Deadline::Never);
+/// assert!(Deadline::Never.no_later_than(Duration::from_secs(1)).left() <= Some(Duration::from_secs(1)));
+/// assert_eq!(Deadline::Now.no_later_than(Duration::from_secs(1)), Deadline::Now);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadline {
@@ -47,6 +49,16 @@ impl Deadline {
             Deadline::Now => Some(Duration::ZERO),
             Deadline::At(at) => Some(at.saturating_duration_since(Instant::now())),
             Deadline::Never => None,
+        }
+    }
+
+    /// This deadline, or `limit` from now if that is sooner.
+    #[must_use]
+    pub fn no_later_than(self, limit: Duration) -> Deadline {
+        match (self, Deadline::after(limit)) {
+            (Deadline::Now, _) | (_, Deadline::Now) => Deadline::Now,
+            (Deadline::At(at), Deadline::At(sooner)) => Deadline::At(at.min(sooner)),
+            (Deadline::Never, other) | (other, Deadline::Never) => other,
         }
     }
 

@@ -188,6 +188,16 @@ pub enum SendError {
     /// The peer's buffer is full, and the deadline has passed.
     #[error("the peer did not make room in time")]
     Full,
+    /// As many file descriptors are under way as the kernel lets a user have, in all processes together, and until the
+    /// deadline none of them was received: `RLIMIT_NOFILE` of the sender, unless it has `CAP_SYS_RESOURCE`
+    /// (ETOOMANYREFS, unix(7)). They count from when they are sent until they are received.
+    #[error(
+        "too many file descriptors are under way: all processes of a user may have {limit} sent and not received"
+    )]
+    TooManyInFlight {
+        /// How many there may be, for this sender.
+        limit: u64,
+    },
     /// More file descriptors than the kernel takes at once.
     #[error("{given} file descriptors in one message: the limit is 253")]
     TooManyFds {
@@ -211,7 +221,7 @@ impl From<SendError> for io::Error {
     fn from(error: SendError) -> io::Error {
         let kind = match &error {
             SendError::Closed => io::ErrorKind::BrokenPipe,
-            SendError::Full => io::ErrorKind::TimedOut,
+            SendError::Full | SendError::TooManyInFlight { .. } => io::ErrorKind::TimedOut,
             SendError::TooManyFds { .. } => io::ErrorKind::InvalidInput,
             SendError::Io { source, .. } => source.kind(),
             SendError::Blob(_) => io::ErrorKind::Other,

@@ -6,6 +6,7 @@
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -13,6 +14,7 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
     SocketType,
 };
+use rustix::process::{Resource, getrlimit};
 
 use crate::batch::Batch;
 use crate::deadline::Deadline;
@@ -25,6 +27,13 @@ pub const MAX_FDS: usize = 253;
 /// What we ask the kernel to hold for a reader that is behind. It gives no more than
 /// `net.core.wmem_max`; the default would hold 278 messages of 16 bytes.
 const SEND_BUFFER: usize = 1 << 20;
+
+/// How long one waits for what the kernel does not tell of, before one looks again.
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// How long one who has no deadline waits for room for descriptors. Those that are under way may be for this process
+/// itself, or for one that never looks, and then it would wait for ever.
+const IN_FLIGHT: Duration = Duration::from_secs(5);
 
 /// Who sent a datagram, as the kernel says (`SCM_CREDENTIALS`, unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +121,14 @@ impl Socket {
     ///
     /// It is sent whole or not at all. The kernel duplicates the descriptors; the caller keeps its own.
     ///
+    /// With [`Deadline::Never`] it waits for the peer for as long as it takes, but no longer than five seconds where
+    /// the kernel lets no more descriptors be under way.
+    ///
     /// # Errors
     ///
     /// [`SendError::Closed`] when the peer has gone, [`SendError::Full`] when it did not make room before
-    /// the deadline; [`SendError::TooManyFds`] over [`MAX_FDS`]; else what sendmsg(2) says, and EINVAL for
+    /// the deadline, [`SendError::TooManyInFlight`] when there was none for descriptors, which is not the peer's
+    /// fault; [`SendError::TooManyFds`] over [`MAX_FDS`]; else what sendmsg(2) says, and EINVAL for
     /// a datagram without a byte.
     #[doc(alias = "sendmsg")]
     pub fn send(
@@ -139,6 +152,8 @@ impl Socket {
         if deadline != Deadline::Never {
             flags |= SendFlags::DONTWAIT;
         }
+        let poll = |source| SendError::Io { op: "poll", source };
+        let mut in_flight = None;
         loop {
             // Most messages are one piece without descriptors, and a call that takes just that is a seventh faster.
             let sent = match (parts, fds) {
@@ -151,11 +166,25 @@ impl Socket {
                 // Looked at after an attempt, so that the last one comes after the wait: the kernel reports
                 // room only once three quarters are free, and another sender may take it first.
                 Err(Errno::AGAIN) if deadline.passed() => return Err(SendError::Full),
-                Err(Errno::AGAIN) => self
-                    .wait(PollFlags::OUT, deadline)
-                    .map_err(|source| SendError::Io { op: "poll", source })?,
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline).map_err(poll)?,
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED | Errno::NOTCONN) => {
                     return Err(SendError::Closed);
+                }
+                // The kernel says so before it looks whether there is a peer.
+                Err(Errno::TOOMANYREFS) if self.is_broken().map_err(poll)? => {
+                    return Err(SendError::Closed);
+                }
+                Err(Errno::TOOMANYREFS) => {
+                    let until = *in_flight.get_or_insert_with(|| match deadline {
+                        Deadline::Never => Deadline::after(IN_FLIGHT),
+                        bounded => bounded,
+                    });
+                    if until.passed() {
+                        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+                        return Err(SendError::TooManyInFlight { limit });
+                    }
+                    self.wait(PollFlags::empty(), until.no_later_than(MOMENT))
+                        .map_err(poll)?;
                 }
                 Err(source) => {
                     return Err(SendError::Io {
@@ -303,10 +332,19 @@ impl Socket {
 
     /// True when nothing more can arrive than what is queued.
     fn hung_up(&self) -> std::io::Result<bool> {
-        let mut fds = [PollFd::new(&self.fd, PollFlags::RDHUP)];
+        self.is(PollFlags::RDHUP)
+    }
+
+    /// True when nothing can be sent any more.
+    fn is_broken(&self) -> std::io::Result<bool> {
+        self.is(PollFlags::HUP)
+    }
+
+    fn is(&self, event: PollFlags) -> std::io::Result<bool> {
+        let mut fds = [PollFd::new(&self.fd, event)];
         loop {
             match rustix::event::poll(&mut fds, Some(&Timespec::default())) {
-                Ok(_) => return Ok(fds[0].revents().contains(PollFlags::RDHUP)),
+                Ok(_) => return Ok(fds[0].revents().contains(event)),
                 Err(Errno::INTR) => {}
                 Err(source) => return Err(source.into()),
             }

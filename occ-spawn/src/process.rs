@@ -8,6 +8,7 @@ use std::time::Duration;
 use occ_sck::{Blob, Deadline, Limits, Packet, SendError, Socket, Term};
 use occ_yeshup::Parent;
 use rustix::fs::Stat;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::boot::{self, CONTROL_FD};
 use crate::descriptor::{Context, Descriptor};
@@ -254,11 +255,20 @@ fn send(packet: &Packet, control: &Socket) -> Result<(), String> {
     if packet.payload().len() as u64 > most {
         return Err(format!("it is longer than {most} bytes"));
     }
-    let sent = match packet.send_whole(control, &[], Deadline::Never) {
+    let by = |deadline| packet.send_whole(control, &[], deadline);
+    let sent = match by(Deadline::Now) {
+        Err(SendError::Full) => by(Deadline::Never),
         Err(SendError::Blob(_)) => {
             // Perhaps there was no descriptor left. The process is ending: its input is not needed.
             sys::close(0);
-            packet.send_whole(control, &[], Deadline::Never)
+            by(Deadline::Never)
+        }
+        Err(SendError::TooManyInFlight { .. }) => {
+            // Nor is its limit, which is all that is in the way.
+            let mut limit = getrlimit(Resource::Nofile);
+            limit.current = limit.maximum;
+            let _ = setrlimit(Resource::Nofile, limit);
+            by(Deadline::Never)
         }
         other => other,
     };

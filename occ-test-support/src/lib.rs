@@ -12,6 +12,7 @@
 //! | what does it do? | [`stat`]: running, waiting, stopped; its parent, group and session |
 //! | is anything left? | [`mod@isolated`]: children and fds of a whole test; [`tree`]: processes by mark |
 //! | what if fork(2) fails? | [`cgroup`] |
+//! | what if no more descriptors may be under way? | [`in_flight`] |
 //! | what safe Rust has not? | [`raw`] |
 //! | can it be tested here? | [`skipped`] says that it cannot |
 //! | does it hang? | [`deadline`]: a hang becomes a failure |
@@ -27,6 +28,7 @@ pub mod cgroup;
 pub mod dead;
 pub mod deadline;
 pub mod fds;
+pub mod in_flight;
 pub mod isolated;
 pub mod lifeline;
 pub mod pass;

@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use occ_sck::{Assembler, Deadline, Limits, Received, SendError, Socket};
 use occ_spawn::OsPid;
@@ -152,8 +152,14 @@ impl Central {
             }
             let Some(zygote) = &self.zygote else { return };
             match order.send(zygote) {
-                Ok(()) => {}
+                Ok(()) => self.crowd.release(ZYGOTE),
                 Err(SendError::Full) => {
+                    self.backlog.push_front(order);
+                    break;
+                }
+                Err(SendError::TooManyInFlight { .. })
+                    if self.crowd.let_wait(ZYGOTE, Instant::now()) =>
+                {
                     self.backlog.push_front(order);
                     break;
                 }
@@ -175,10 +181,11 @@ impl Central {
             }
         }
         // A zygote begins without a backlog.
+        let lags = !self.backlog.is_empty() && !self.crowd.has(ZYGOTE);
         if let Some(zygote) = &self.zygote
-            && self.zygote_lags == self.backlog.is_empty()
+            && self.zygote_lags != lags
         {
-            self.zygote_lags = !self.backlog.is_empty();
+            self.zygote_lags = lags;
             let mut flags = EventFlags::IN;
             flags.set(EventFlags::OUT, self.zygote_lags);
             let data = epoll::EventData::new_u64(ZYGOTE);
@@ -264,6 +271,7 @@ impl Central {
             return;
         };
         let _ = epoll::delete(&self.epoll, zygote.socket());
+        self.crowd.release(ZYGOTE);
         zygote.end();
         self.backlog
             .retain(|order| matches!(order, Order::Fork { .. }));

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::time::Instant;
 
 use occ_inbox::Refusal;
 use occ_sck::{
@@ -14,7 +15,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use super::Central;
-use crate::line::{Line, Owed, Paid};
+use crate::line::{Line, Owed, Paid, failure};
 use crate::protocol::{Ended, News, NotSpawned, Reply, Request, ShortReport, kind};
 use crate::state::{Event, Serial};
 
@@ -36,6 +37,7 @@ impl Central {
         let Some(mut line) = self.lines.remove(&process) else {
             return;
         };
+        self.crowd.release(process);
         let _ = epoll::delete(&self.epoll, &line.socket);
         while let Some(owed) = line.next() {
             if let Owed::Pair(other) = owed {
@@ -217,12 +219,16 @@ impl Central {
     }
 
     /// Pays what a process has room for.
-    fn pay(&mut self, to: Serial) {
+    pub(super) fn pay(&mut self, to: Serial) {
         while let Some(owed) = self.lines.get_mut(&to).and_then(Line::next) {
             match self.pay_one(to, &owed) {
-                Paid::Yes | Paid::Closed => {}
+                Paid::Yes | Paid::Closed => self.crowd.release(to),
                 Paid::Failed { op, errno } => self.cannot_pay(to, owed, op, errno),
-                Paid::Later => {
+                Paid::Crowded(error) if !self.crowd.let_wait(to, Instant::now()) => {
+                    let (op, errno) = failure(error);
+                    self.cannot_pay(to, owed, op, errno.raw_os_error());
+                }
+                Paid::Later | Paid::Crowded(_) => {
                     if let Some(line) = self.lines.get_mut(&to) {
                         line.put_back(owed);
                     }
@@ -259,17 +265,13 @@ impl Central {
                 }
             }
             Owed::End(peer, _) => {
-                self.tell(
-                    to,
-                    &News::Refused {
-                        peer,
-                        why: Refusal::TooManyPeers,
-                    },
-                );
+                let why = Refusal::TooManyPeers;
+                self.tell(to, &News::Refused { peer, why });
             }
+            Owed::Pair(other) => self.refuse_pair(to, other),
             // The Down that follows a report says that there was one. The others are short, and bring nothing
             // along that could fail.
-            Owed::Answer(_, None) | Owed::News(_) | Owed::Report(_) | Owed::Pair(_) => {}
+            Owed::Answer(_, None) | Owed::News(_) | Owed::Report(_) => {}
         }
     }
 
@@ -278,7 +280,11 @@ impl Central {
         let Some(line) = self.lines.get_mut(&serial) else {
             return;
         };
-        let wanted = line.wanted();
+        let mut wanted = line.wanted();
+        // It has room, and that is not what is missing.
+        if self.crowd.has(serial) {
+            wanted.remove(EventFlags::OUT);
+        }
         if line.watched != wanted {
             line.watched = wanted;
             let data = epoll::EventData::new_u64(serial);
@@ -331,7 +337,7 @@ impl Central {
             },
         };
         match paid {
-            Paid::Later => return Paid::Later,
+            unpaid @ (Paid::Later | Paid::Crowded(_) | Paid::Failed { .. }) => return unpaid,
             Paid::Closed => self.no_pair(to, other),
             Paid::Yes => {
                 self.pairs.remove(&key(to, other));
@@ -339,14 +345,16 @@ impl Central {
                     self.owe(other, Owed::End(me, theirs));
                 }
             }
-            Paid::Failed { .. } => {
-                self.pairs.remove(&key(to, other));
-                let why = Refusal::TooManyPeers;
-                self.tell(other, &News::Refused { peer: me, why });
-                self.tell(to, &News::Refused { peer, why });
-            }
         }
         Paid::Yes
+    }
+
+    fn refuse_pair(&mut self, a: Serial, b: Serial) {
+        self.pairs.remove(&key(a, b));
+        for (to, other) in [(b, a), (a, b)] {
+            let (peer, why) = (self.state.pid(other), Refusal::TooManyPeers);
+            self.tell(to, &News::Refused { peer, why });
+        }
     }
 
     fn no_pair(&mut self, closed: Serial, other: Serial) {

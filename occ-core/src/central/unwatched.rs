@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use occ_sck::{Body, Deadline, Envelope, Packet, Socket};
 use rustix::event::epoll::{self, EventFlags};
@@ -62,6 +63,12 @@ impl Unwatched {
         }
     }
 
+    fn give_up_a_report(&mut self) {
+        if let Some(end) = self.ends.front_mut() {
+            end.report = None;
+        }
+    }
+
     /// Tells of the first.
     fn pay(&mut self, socket: &Socket) -> Option<Paid> {
         let end = self.ends.front_mut()?;
@@ -72,7 +79,7 @@ impl Unwatched {
             && !end.report_sent
         {
             match send_report(report, socket) {
-                unpaid @ (Paid::Later | Paid::Closed) => return Some(unpaid),
+                unpaid @ (Paid::Later | Paid::Crowded(_) | Paid::Closed) => return Some(unpaid),
                 Paid::Yes => end.report_sent = true,
                 Paid::Failed { .. } => {}
             }
@@ -100,8 +107,12 @@ impl Central {
         while let Some(paid) = unwatched.pay(self.lifeline) {
             match paid {
                 Paid::Later => break,
+                Paid::Crowded(_) if self.crowd.let_wait(LIFELINE, Instant::now()) => break,
+                // Then without its report, which is what brings a descriptor along.
+                Paid::Crowded(_) => unwatched.give_up_a_report(),
                 Paid::Closed => unwatched.ends.clear(),
                 Paid::Yes | Paid::Failed { .. } => {
+                    self.crowd.release(LIFELINE);
                     unwatched.missed = if let Paid::Yes = paid {
                         0
                     } else {
@@ -111,8 +122,9 @@ impl Central {
                 }
             }
         }
-        if unwatched.lags == unwatched.ends.is_empty() {
-            unwatched.lags = !unwatched.ends.is_empty();
+        let lags = !unwatched.ends.is_empty() && !self.crowd.has(LIFELINE);
+        if unwatched.lags != lags {
+            unwatched.lags = lags;
             let mut flags = EventFlags::IN;
             flags.set(EventFlags::OUT, unwatched.lags);
             let data = epoll::EventData::new_u64(LIFELINE);

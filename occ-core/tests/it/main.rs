@@ -5,6 +5,7 @@ mod connecting;
 mod ending;
 mod forks;
 mod hostile;
+mod in_flight;
 mod killed;
 mod limits;
 mod monitors;

@@ -7,6 +7,7 @@ mod clients;
 mod descriptors;
 mod down;
 mod ends;
+mod in_flight;
 mod panics;
 mod regression;
 mod room;

@@ -10,6 +10,7 @@ mod credentials;
 mod deadlines;
 mod fds;
 mod hostile;
+mod in_flight;
 mod malformed;
 mod peer;
 mod peer_dies;
@@ -43,6 +44,17 @@ fn send_bytes(socket: &Socket, bytes: &[u8]) {
     socket
         .send(&[IoSlice::new(bytes)], &[], Deadline::Now)
         .unwrap();
+}
+
+/// The next datagram, and how many descriptors came with it.
+fn receive_bytes(socket: &Socket) -> (Vec<u8>, usize) {
+    let (mut buffer, mut fds) = (vec![0; MAX_DATAGRAM], Vec::new());
+    let received = socket.receive(&mut buffer, &mut fds, Deadline::Now);
+    let Ok(Received::Datagram { len, .. }) = received else {
+        panic!("expected a datagram, got {received:?}");
+    };
+    buffer.truncate(len);
+    (buffer, fds.len())
 }
 
 /// Sends packets of this many payload bytes until there is no room for one more; tells how many.

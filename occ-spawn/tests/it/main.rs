@@ -7,6 +7,7 @@ mod compile_fail;
 mod descriptors;
 mod errors;
 mod hosts;
+mod in_flight;
 mod initialisers;
 mod inside;
 mod limits;
