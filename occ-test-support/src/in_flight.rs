@@ -1,10 +1,8 @@
 //! A user without privileges, and without room for descriptors that are under way.
 //!
-//! The kernel counts the descriptors that a user's processes have sent and nobody has received (unix(7)). Another test
-//! may have some under way at any moment, and receive them the next: so room can come at any time, unless somebody
-//! takes it at once.
+//! The kernel counts the descriptors that a user's processes have sent and nobody has received (unix(7)). So a test that
+//! is about that number needs a user of its own.
 
-use std::fs::File;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,58 +10,47 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{
-    CapabilitySet, capabilities, remove_capability_from_bounding_set, set_capabilities,
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
+
+use crate::{skipped, sys};
+
+/// Users from here on are nobody.
+const FIRST_USER: u32 = 1_000_000_000;
 
 /// How often one looks whether there is room again.
 const OFTEN: Duration = Duration::from_micros(500);
 
-/// A process of an ordinary user. There is one at a time, because one that takes all room takes it from the others.
-#[derive(Debug)]
-pub struct OrdinaryUser {
-    _lock: File,
-}
-
-impl OrdinaryUser {
-    /// Waits for its turn; takes from the calling thread, and from what it starts, the privileges that exempt root from
-    /// the limit; and sets that limit for the process, which is also the one on open files: as a soft limit, and if
-    /// `hard`, as a hard one.
-    ///
-    /// # Panics
-    ///
-    /// If the kernel refuses.
-    #[must_use]
-    pub fn with(limit: u64, hard: bool) -> OrdinaryUser {
-        let lock = File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).expect("a file");
-        flock(&lock, FlockOperation::LockExclusive).expect("flock");
-
-        let exempt = CapabilitySet::SYS_RESOURCE | CapabilitySet::SYS_ADMIN;
-        let mut sets = capabilities(None).expect("capget");
-        for one in exempt.iter() {
-            // EPERM for somebody who has no privileges anyway.
-            let _ = remove_capability_from_bounding_set(one);
-        }
-        sets.effective.remove(exempt);
-        sets.permitted.remove(exempt);
-        sets.inheritable.remove(exempt);
-        set_capabilities(None, sets).expect("capset");
-
-        let maximum = if hard {
-            Some(limit)
-        } else {
-            getrlimit(Resource::Nofile).maximum
-        };
-        let current = Some(limit);
-        setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("setrlimit");
-        OrdinaryUser { _lock: lock }
+/// Makes the calling process, and what it starts, one of a user that nobody else is, and sets the limit for it, which is
+/// also the one on open files: as a soft limit, and if `hard`, as a hard one.
+///
+/// False, and said loudly, where that cannot be done: the descriptors that other tests have under way would count.
+///
+/// # Panics
+///
+/// If the kernel refuses the limit.
+#[must_use]
+#[track_caller]
+pub fn be_a_user_of_its_own(limit: u64, hard: bool) -> bool {
+    if let Err(error) = sys::set_user(FIRST_USER + std::process::id()) {
+        skipped(&format!("this user may not be another: {error}"));
+        return false;
     }
+    // A process that was another's before is hidden from its own user until it says otherwise.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).expect("prctl");
+    let maximum = if hard {
+        Some(limit)
+    } else {
+        getrlimit(Resource::Nofile).maximum
+    };
+    let current = Some(limit);
+    setrlimit(Resource::Nofile, Rlimit { current, maximum }).expect("setrlimit");
+    true
 }
 
 /// No room, until it is dropped.

@@ -1,5 +1,8 @@
 //! All of the unsafe code: what runs between fork and exec, and fds known by number.
-#![expect(unsafe_code, reason = "pre_exec and OwnedFd::from_raw_fd are unsafe")]
+#![expect(
+    unsafe_code,
+    reason = "pre_exec, OwnedFd::from_raw_fd and setresuid are unsafe"
+)]
 
 use std::io;
 use std::mem;
@@ -53,6 +56,16 @@ pub(crate) fn lead_session_on_stdin(command: &mut Command) {
     };
     // SAFETY: after fork only async-signal-safe work is allowed: these are two system calls.
     unsafe { command.pre_exec(lead) };
+}
+
+/// Makes the calling process, all its threads, one of another user.
+#[doc(alias = "setresuid")]
+pub(crate) fn set_user(uid: u32) -> io::Result<()> {
+    // SAFETY: it takes any numbers.
+    match unsafe { libc::setresuid(uid, uid, uid) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Takes ownership of an fd that was inherited under this number, and makes it close-on-exec.

@@ -2,7 +2,7 @@
 //! and all else goes on.
 
 use occ_core::{Builder, SendError, SpawnError};
-use occ_test_support::in_flight::{NoRoom, OrdinaryUser};
+use occ_test_support::in_flight::{NoRoom, be_a_user_of_its_own};
 use occ_test_support::{LIMIT, isolated, within};
 
 use crate::{
@@ -22,7 +22,9 @@ fn answer_at_length(gate: String) -> String {
 #[test]
 fn a_system_that_starts_waits_for_room_and_says_so_if_there_is_none() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, true);
+        if !be_a_user_of_its_own(ROOM, true) {
+            return;
+        }
         within(LIMIT, || {
             let full = NoRoom::now();
             let error = Builder::new().start().unwrap_err();
@@ -46,7 +48,9 @@ fn a_system_that_starts_waits_for_room_and_says_so_if_there_is_none() {
 #[test]
 fn a_spawn_waits_for_room_and_is_an_error_if_there_is_none() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, true);
+        if !be_a_user_of_its_own(ROOM, true) {
+            return;
+        }
         within(LIMIT, || {
             let mut system = system();
             let process = system.process();
@@ -78,7 +82,9 @@ fn a_spawn_waits_for_room_and_is_an_error_if_there_is_none() {
 #[test]
 fn a_connection_waits_for_room_and_is_refused_if_there_is_none() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, true);
+        if !be_a_user_of_its_own(ROOM, true) {
+            return;
+        }
         within(LIMIT, || {
             let mut system = system();
             let process = system.process();
@@ -111,7 +117,9 @@ fn a_connection_waits_for_room_and_is_refused_if_there_is_none() {
 #[test]
 fn a_long_report_waits_for_room_and_its_end_is_told_with_it() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, true);
+        if !be_a_user_of_its_own(ROOM, true) {
+            return;
+        }
         within(LIMIT, || {
             let mut system = system();
             let process = system.process();
@@ -142,7 +150,9 @@ fn a_long_report_waits_for_room_and_its_end_is_told_with_it() {
 #[test]
 fn without_room_for_a_long_report_the_end_is_told_all_the_same() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, true);
+        if !be_a_user_of_its_own(ROOM, true) {
+            return;
+        }
         within(LIMIT, || {
             let mut system = system();
             let process = system.process();

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use occ_sck::{Deadline, SendError, Socket};
-use occ_test_support::in_flight::{NoRoom, OrdinaryUser};
+use occ_test_support::in_flight::{NoRoom, be_a_user_of_its_own};
 use occ_test_support::{LIMIT, isolated, within};
 
 const ROOM: u64 = 40;
@@ -26,7 +26,9 @@ fn assert_none(sent: Result<(), SendError>) {
 #[test]
 fn without_room_for_a_descriptor_all_else_is_sent_and_who_has_a_deadline_is_told_then() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, false);
+        if !be_a_user_of_its_own(ROOM, false) {
+            return;
+        }
         within(LIMIT, || {
             let (a, b) = Socket::pair().unwrap();
             // The control.
@@ -49,7 +51,9 @@ fn without_room_for_a_descriptor_all_else_is_sent_and_who_has_a_deadline_is_told
 #[test]
 fn who_waits_sends_when_there_is_room() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, false);
+        if !be_a_user_of_its_own(ROOM, false) {
+            return;
+        }
         within(LIMIT, || {
             let (a, b) = Socket::pair().unwrap();
             let full = NoRoom::now();
@@ -69,7 +73,9 @@ fn who_waits_sends_when_there_is_room() {
 #[test]
 fn who_has_no_deadline_gives_up_all_the_same() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, false);
+        if !be_a_user_of_its_own(ROOM, false) {
+            return;
+        }
         within(LIMIT, || {
             let (a, _b) = Socket::pair().unwrap();
             let _full = NoRoom::now();
@@ -81,7 +87,9 @@ fn who_has_no_deadline_gives_up_all_the_same() {
 #[test]
 fn a_peer_that_closes_ends_the_wait() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, false);
+        if !be_a_user_of_its_own(ROOM, false) {
+            return;
+        }
         within(LIMIT, || {
             let (a, b) = Socket::pair().unwrap();
             let _full = NoRoom::now();

@@ -2,7 +2,7 @@
 
 use occ_sck::SendError;
 use occ_spawn::{SpawnError, Spawner};
-use occ_test_support::in_flight::{NoRoom, OrdinaryUser};
+use occ_test_support::in_flight::{NoRoom, be_a_user_of_its_own};
 use occ_test_support::{LIMIT, isolated, within};
 
 use crate::{Echo, end_of, value};
@@ -13,7 +13,9 @@ const LONG: usize = 1 << 20;
 #[test]
 fn a_spawn_waits_for_room_and_one_that_waits_in_vain_is_an_error_and_costs_nothing() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, false);
+        if !be_a_user_of_its_own(ROOM, false) {
+            return;
+        }
         within(LIMIT, || {
             let spawner = Spawner::new().unwrap();
             let mut echo = Echo::new(&spawner);
@@ -45,7 +47,9 @@ fn a_spawn_waits_for_room_and_one_that_waits_in_vain_is_an_error_and_costs_nothi
 #[test]
 fn the_soft_limit_is_not_in_the_way_of_last_words() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, false);
+        if !be_a_user_of_its_own(ROOM, false) {
+            return;
+        }
         within(LIMIT, || {
             fn answer_at_length(socket: occ_sck::Socket) -> String {
                 crate::echo(socket).unwrap();
@@ -64,7 +68,9 @@ fn the_soft_limit_is_not_in_the_way_of_last_words() {
 #[test]
 fn last_words_wait_for_room_and_are_missed_by_name() {
     isolated!(|| {
-        let _user = OrdinaryUser::with(ROOM, true);
+        if !be_a_user_of_its_own(ROOM, true) {
+            return;
+        }
         within(LIMIT, || {
             fn answer_at_length(socket: occ_sck::Socket) -> String {
                 crate::echo(socket).unwrap();
