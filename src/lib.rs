@@ -50,8 +50,8 @@ pub use processes::{
 pub use system::{System, run, start, start_with};
 
 pub use occ_core::{
-    AbnormalExit, Arguments, Builder, DecodeError, Down, ExitReason, ExitReport, Failure, Function,
-    Message, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive, ReceiveError,
-    RunError, SendError, Signal, SpawnError, StartError, SystemError, Term, Value, exit, fail,
-    result_kind,
+    AbnormalExit, Arguments, Builder, DecodeError, Down, ExitReason, ExitReport, Failure, Field,
+    Function, Io, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid,
+    ProcessInfo, Receive, ReceiveError, RunError, SendError, Signal, SpawnError, StartError,
+    Switches, SystemError, Term, Usage, Value, exit, fail, result_kind,
 };

@@ -15,6 +15,11 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule {
+        name: "occ-proc",
+        ours: &[],
+        theirs: &["rustix", "serde"],
+    },
+    Rule {
         name: "occ-yeshup",
         ours: &["occ-proc"],
         theirs: &["rustix"],

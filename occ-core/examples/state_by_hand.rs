@@ -2,12 +2,9 @@
 //! about it is printed.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
-use std::time::SystemTime;
-
-use occ_core::OsPid;
-use occ_core::OsStatus;
-use occ_core::protocol::Request;
+use occ_core::protocol::{End, Request};
 use occ_core::state::{Effect, Event, State};
+use occ_core::{Moment, OsPid, OsStatus, Usage};
 
 fn main() {
     let host = OsPid::own();
@@ -24,10 +21,14 @@ fn main() {
         blob: None,
         keep_stdin: false,
     };
-    let at = SystemTime::now();
-    let killed = OsStatus {
-        si_code: 2,
-        si_status: 9,
+    let at = Moment::now();
+    let end = End {
+        status: OsStatus {
+            si_code: 2,
+            si_status: 9,
+        },
+        usage: Usage::NONE,
+        at,
     };
     let events = [
         Event::Asked {
@@ -43,11 +44,7 @@ fn main() {
             os_pid: OsPid::new(4711),
             at,
         },
-        Event::Ended {
-            process: 2,
-            status: killed,
-            at,
-        },
+        Event::Ended { process: 2, end },
         Event::Stop,
     ];
     let mut last = None;

@@ -127,7 +127,7 @@ impl Central {
         // For ps(1), top(1) and the kernel's log; without a name it works as well.
         let _ = rustix::thread::set_name(c"occ-central");
         let signals = sys::child_signals().map_err(|e| failed("signalfd")(&e))?;
-        let host = to_rustix(settings.host).ok_or("the host has no pid")?;
+        let host = settings.host.to_rustix().ok_or("the host has no pid")?;
         let host = rustix::process::pidfd_open(host, PidfdFlags::empty())
             .map_err(|e| failed("pidfd_open")(&e))?;
 
@@ -304,7 +304,7 @@ impl Central {
                 self.events.push_back(Event::Examined { process, exiting });
             }
             Effect::Kill { os_pid } => {
-                if let Some(pid) = to_rustix(os_pid) {
+                if let Some(pid) = os_pid.to_rustix() {
                     let _ = rustix::process::kill_process(pid, Signal::KILL);
                 }
             }
@@ -337,12 +337,6 @@ fn raise_nofile() -> (Option<u64>, usize) {
     let soft = soft.unwrap_or(u64::from(u32::MAX));
     let limit = soft - RESERVE.min(soft / 4);
     (before.current, usize::try_from(limit).unwrap_or(usize::MAX))
-}
-
-fn to_rustix(os_pid: OsPid) -> Option<rustix::process::Pid> {
-    i32::try_from(os_pid.get())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
 }
 
 fn chain_of(error: &dyn std::error::Error) -> String {

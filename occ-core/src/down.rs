@@ -96,16 +96,19 @@ impl fmt::Display for AbnormalExit {
 
 fn told(ended: &Ended, report: Option<Envelope>) -> (ExitReason, ExitReport) {
     let mut exit = ExitReport::default();
-    let Some(facts) = ended.facts else {
+    let Some(facts) = &ended.facts else {
         return (ExitReason::NoProcess, exit);
     };
     exit.os_pid = Some(facts.os_pid);
-    exit.status = Some(facts.status);
+    exit.status = Some(facts.end.status);
     exit.started = Some(facts.started);
-    exit.ended = Some(facts.ended);
+    exit.ended = Some(facts.end.at);
+    exit.usage = Some(facts.end.usage.clone());
     let reason = match report {
-        None if ended.reported => ExitReason::undelivered("no file descriptor was left for it"),
-        report => ExitReason::new(facts.status, report.filter(|_| ended.reported)),
+        None if ended.reported => {
+            ExitReason::undelivered("no file descriptor was left for it, or too many are under way")
+        }
+        report => ExitReason::new(facts.end.status, report.filter(|_| ended.reported)),
     };
     (reason, exit)
 }

@@ -3,9 +3,9 @@
 //! Every message is one datagram; what is longer travels in a memory file. A request with an `id` is answered by
 //! one reply with that id. [`News`] come unasked.
 
-use std::time::SystemTime;
-
 use occ_inbox::{Pid, Refusal, Standing};
+pub use occ_proc::Moment;
+use occ_proc::Usage;
 use occ_sck::{Body, Bytes, Envelope, Packet, TypeKey};
 use occ_spawn::{OsPid, OsStatus};
 use serde::{Deserialize, Serialize};
@@ -293,22 +293,31 @@ pub struct Ended {
     /// The function that it ran.
     pub name: String,
     /// What is known; nothing if there was no such process.
-    pub facts: Option<Facts>,
+    pub facts: Option<Box<Facts>>,
     /// A report stands before this.
     pub reported: bool,
 }
 
 /// What the kernel and the clock say of a process that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Its OS pid.
     pub os_pid: OsPid,
-    /// How it ended.
-    pub status: OsStatus,
     /// When it began.
-    pub started: SystemTime,
-    /// When its end was noticed.
-    pub ended: SystemTime,
+    pub started: Moment,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a process ended, as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The kernel's answer.
+    pub status: OsStatus,
+    /// What it had used.
+    pub usage: Usage,
+    /// When this was noticed.
+    pub at: Moment,
 }
 
 /// A process of the system.

@@ -13,7 +13,6 @@
 //! - What a peer sends can do no more than what the peer may ask for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::SystemTime;
 
 use occ_inbox::Pid;
 use occ_sck::{Blob, MAX_NAME};
@@ -21,7 +20,7 @@ use occ_spawn::OsPid;
 use occ_spawn::entry::LastWords;
 use occ_spawn::zygote::Args;
 
-use crate::protocol::{ProcessInfo, Reply, Request};
+use crate::protocol::{Moment, ProcessInfo, Reply, Request};
 
 mod beginnings;
 mod connections;
@@ -54,7 +53,7 @@ enum Phase {
     /// Asked for.
     Launching(Asker),
     /// It exists.
-    Running { os_pid: OsPid, started: SystemTime },
+    Running { os_pid: OsPid, started: Moment },
 }
 
 #[derive(Debug)]
@@ -193,12 +192,11 @@ impl State {
             Event::BeganAndEnded {
                 process,
                 os_pid,
-                status,
-                at,
+                end,
             } => {
                 // Its OS pid may be another's by now, so nothing is done to it.
-                if self.began(process, os_pid, at, effects) {
-                    self.ended(process, status, at, effects);
+                if self.began(process, os_pid, end.at, effects) {
+                    self.ended(process, end, effects);
                 }
             }
             Event::NotMade { process, why } => self.not_made(process, why, effects),
@@ -214,11 +212,7 @@ impl State {
             }
             Event::Relaunched { process } => self.relaunched(process),
             Event::HungUp { process } => self.hung_up(process, effects),
-            Event::Ended {
-                process,
-                status,
-                at,
-            } => self.ended(process, status, at, effects),
+            Event::Ended { process, end } => self.ended(process, end, effects),
             Event::Examined { process, exiting } => self.examined(process, exiting, effects),
             Event::NoPair { closed, other } => self.no_pair(closed, other, effects),
             Event::Stop => self.stop(effects),

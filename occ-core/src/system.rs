@@ -319,7 +319,7 @@ struct Wire {
 
 impl Wire {
     fn of(booted: Booted) -> Result<Wire, StartError> {
-        let pid = to_rustix(booted.os_pid).ok_or(rustix::io::Errno::SRCH);
+        let pid = booted.os_pid.to_rustix().ok_or(rustix::io::Errno::SRCH);
         match pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty())) {
             Ok(pidfd) => Ok(Wire {
                 booted,
@@ -370,15 +370,11 @@ impl Wire {
     }
 }
 
-fn to_rustix(os_pid: OsPid) -> Option<rustix::process::Pid> {
-    i32::try_from(os_pid.get())
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-}
-
 /// Takes the coordinator's status away. A host that ignores SIGCHLD has none, and it is of no interest.
 fn reap(os_pid: OsPid) {
-    let Some(pid) = to_rustix(os_pid) else { return };
+    let Some(pid) = os_pid.to_rustix() else {
+        return;
+    };
     let wait = || rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
     while wait().is_err_and(|error| error == rustix::io::Errno::INTR) {}
 }

@@ -19,6 +19,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
+use occ_proc::OsPid;
 use occ_sck::{
     Assembler, Bytes, Deadline, Envelope, Limits, MAX_DATAGRAM, Packet, Received, SendError, Socket,
 };
@@ -32,7 +33,6 @@ use thiserror::Error;
 
 use crate::descriptor::{Context, Descriptor};
 use crate::image::{Fingerprint, Image};
-use crate::os_pid::OsPid;
 use crate::outcome::kind;
 use crate::sys;
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use occ_proc::{Io, Moment, OsPid, OsStatus};
 use occ_sck::{
     Assembler, Deadline, FrameError, Limits, MAX_DATAGRAM, ReceiveError, Received, Socket,
 };
@@ -13,9 +14,9 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::error::{SpawnError, WaitError};
-use crate::exit::{ExitReason, ExitReport, LastWords, OsStatus};
-use crate::os_pid::OsPid;
+use crate::exit::{ExitReason, ExitReport, LastWords};
 use crate::spawner::Inner;
+use crate::sys::{self, Ended, Whom};
 
 /// More frames than a process can leave behind: a socket's buffer holds some hundred of the smallest.
 const MOST_FRAMES: usize = 10_000;
@@ -41,7 +42,7 @@ pub struct Child {
     /// `None` once it has been reaped.
     pidfd: Option<OwnedFd>,
     control: Socket,
-    started: SystemTime,
+    started: Moment,
     exit: Option<Exit>,
     /// The thread that is the process's parent lives as long as this.
     inner: Arc<Inner>,
@@ -64,7 +65,7 @@ impl Child {
                 source: source.into(),
             }
         })?;
-        let started = SystemTime::now();
+        let started = Moment::now();
         Ok(Child {
             os_pid,
             pidfd: Some(pidfd),
@@ -122,10 +123,12 @@ impl Child {
         {
             return Ok(None);
         }
-        let ended = SystemTime::now();
+        let ended = Moment::now();
         // It is dead, so what it said is complete; reports are one datagram each and never waited for a
         // reader. A fork of it may hold the socket: what is there now is all of its own.
-        let status = self.reap()?;
+        let io = Io::of(self.os_pid);
+        let Ended { status, mut usage } = self.reap()?;
+        usage.io = io;
         let reason = self.reason(status);
         let exit = Exit {
             os_pid: self.os_pid,
@@ -135,6 +138,7 @@ impl Child {
                 status: Some(status),
                 started: Some(self.started),
                 ended: Some(ended),
+                usage: Some(usage),
             },
         };
         self.exit = Some(exit.clone());
@@ -173,7 +177,7 @@ impl Child {
         }
     }
 
-    fn reap(&self) -> Result<OsStatus, WaitError> {
+    fn reap(&self) -> Result<Ended, WaitError> {
         let stolen = WaitError::Stolen {
             os_pid: self.os_pid,
         };
@@ -181,14 +185,15 @@ impl Child {
             return Err(stolen);
         };
         loop {
-            match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-                Ok(Some(status)) => return Ok(OsStatus::from_wait(&status)),
-                Ok(None) | Err(Errno::INTR) => {}
-                Err(Errno::CHILD) => return Err(stolen),
+            match sys::ended(Whom::Pidfd(pidfd.as_fd()), true) {
+                Ok(Some(ended)) => return Ok(ended),
+                // Readable before the kernel has made all of it known.
+                Ok(None) => std::thread::yield_now(),
+                Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Err(stolen),
                 Err(source) => {
                     return Err(WaitError::Io {
                         op: "waitid",
-                        source: source.into(),
+                        source,
                     });
                 }
             }

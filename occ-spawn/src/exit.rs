@@ -2,57 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use occ_proc::{Moment, OsPid, OsStatus, Signal, Usage};
 use occ_sck::{DecodeError, Envelope, Term};
-use rustix::process::WaitIdStatus;
-use serde::{Deserialize, Serialize};
 
-use crate::os_pid::OsPid;
 use crate::outcome::{ErrorReport, PanicReport, STATUS_ERROR, STATUS_PANIC, STATUS_VALUE, kind};
-use crate::signal::Signal;
-
-/// What the kernel answered when it was asked how a process ended, not interpreted (waitid(2)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OsStatus {
-    /// `si_code`: `CLD_EXITED`, `CLD_KILLED` or `CLD_DUMPED`.
-    pub si_code: i32,
-    /// `si_status`: the exit code, or the number of the signal.
-    pub si_status: i32,
-}
-
-impl OsStatus {
-    /// What waitid(2) said of a process that has ended.
-    pub fn from_wait(status: &WaitIdStatus) -> OsStatus {
-        let si_status = status
-            .exit_status()
-            .or(status.terminating_signal())
-            .unwrap_or(0);
-        OsStatus {
-            si_code: status.raw_code(),
-            si_status,
-        }
-    }
-
-    /// The exit code, 0 to 255, of a process that ended by itself.
-    pub fn code(self) -> Option<i32> {
-        (self.si_code == libc::CLD_EXITED).then_some(self.si_status)
-    }
-
-    /// The signal that ended it.
-    pub fn signal(self) -> Option<Signal> {
-        match self.si_code {
-            libc::CLD_KILLED => Some(Signal::new(self.si_status, false)),
-            libc::CLD_DUMPED => Some(Signal::new(self.si_status, true)),
-            _ => None,
-        }
-    }
-
-    /// True for anything but exit code 0.
-    pub fn is_abnormal(self) -> bool {
-        self.code() != Some(STATUS_VALUE)
-    }
-}
 
 /// Why a process ended.
 ///
@@ -82,9 +36,11 @@ pub struct ExitReport {
     /// What the kernel said of its end.
     pub status: Option<OsStatus>,
     /// When it began, seen from outside.
-    pub started: Option<SystemTime>,
+    pub started: Option<Moment>,
     /// When its end was noticed.
-    pub ended: Option<SystemTime>,
+    pub ended: Option<Moment>,
+    /// What it has used, and those of its own children that it had waited for.
+    pub usage: Option<Usage>,
 }
 
 /// A value that a process ended with, of a type that only the receiver knows.

@@ -45,11 +45,9 @@ mod exit;
 mod function;
 mod image;
 mod keeper;
-mod os_pid;
 mod outcome;
 mod panic;
 mod process;
-mod signal;
 mod spawner;
 mod sys;
 mod title;
@@ -64,11 +62,15 @@ pub mod entry {
     pub use crate::sys::is_fork;
 }
 
+/// How the kernel says that a child has ended.
+pub mod kernel {
+    pub use crate::sys::{Ended, Whom, ended};
+}
+
 pub use child::{Child, Exit};
 pub use error::{SpawnError, WaitError};
-pub use exit::{ExitReason, ExitReport, Failure, OsStatus, Panic, Value};
+pub use exit::{ExitReason, ExitReport, Failure, Panic, Value};
 pub use function::{Arguments, Function, Outcome, result_kind};
-pub use os_pid::OsPid;
+pub use occ_proc::{Field, Io, Missing, Moment, OsPid, OsStatus, Signal, Switches, Usage};
 pub use process::{exit, fail};
-pub use signal::Signal;
 pub use spawner::Spawner;

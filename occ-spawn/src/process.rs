@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
+use occ_proc::OsPid;
 use occ_sck::{Blob, Deadline, Limits, Packet, SendError, Socket, Term};
 use occ_yeshup::Parent;
 use rustix::fs::Stat;
@@ -12,7 +13,6 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::boot::{self, CONTROL_FD};
 use crate::descriptor::{Context, Descriptor};
-use crate::os_pid::OsPid;
 use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
 use crate::sys::{self, Own};
 use crate::title::Title;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use occ_proc::OsPid;
 use occ_sck::{Assembler, Deadline, Limits, MAX_DATAGRAM, Received, SendError, Socket};
 use rustix::process::{WaitId, WaitIdOptions};
 
@@ -16,7 +17,6 @@ use crate::descriptor::{Context, Descriptor};
 use crate::error::SpawnError;
 use crate::function::{Arguments, Function, Outcome, Run, descriptor};
 use crate::keeper::Keeper;
-use crate::os_pid::OsPid;
 use crate::outcome::{End, ErrorReport, kind};
 use crate::sys;
 use crate::zygote::{Args, Request, Zygote};

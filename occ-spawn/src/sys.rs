@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod end;
+mod ended;
 mod exec;
 mod fork;
 mod hook;
@@ -13,6 +14,7 @@ mod wiped;
 
 pub(crate) use descriptors::{borrow, close, close_from, duplicate_to, own as own_fd};
 pub(crate) use end::end;
+pub use ended::{Ended, Whom, ended};
 pub(crate) use exec::exec_self;
 pub(crate) use fork::{ForkState, fork_sibling};
 pub(crate) use image::{conjure, function_at, image_bytes, image_headers, image_start, read_at};

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use occ_proc::OsPid;
 use occ_sck::{
     Assembler, Blob, Bytes, Deadline, Envelope, Limits, MAX_DATAGRAM, Packet, Received, SendError,
     Socket,
@@ -29,7 +30,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::{self, BootError, Booted};
 use crate::descriptor::{Context, Descriptor};
-use crate::os_pid::OsPid;
 use crate::outcome::{End, ErrorReport, kind};
 use crate::process::{self, Before};
 use crate::sys::{self, ForkState};

@@ -1,59 +1,40 @@
-//! Which file descriptors this process has open.
+//! Which file descriptors this process has open, and what is at their other ends.
 
-use std::collections::BTreeMap;
-use std::fs;
+use occ_proc::{Change, OsPid, Snapshot};
 
-/// The open fds of this process with what each refers to, as in `/proc/self/fd`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenFds(BTreeMap<i32, String>);
+/// The open fds of this process with what each refers to: of a socket its state, its address, and its peer.
+#[derive(Debug, Clone)]
+pub struct OpenFds(Snapshot);
 
 impl OpenFds {
-    /// Reads them now.
+    /// Looks at them now.
+    ///
+    /// # Panics
+    ///
+    /// Where /proc is not mounted, or no descriptor is left to look with.
     #[must_use]
     pub fn now() -> OpenFds {
-        let directory = format!("/proc/{}/fd", std::process::id());
-        let entries = fs::read_dir(&directory).expect("/proc is mounted");
-        let mut open = BTreeMap::new();
-        for entry in entries {
-            let entry = entry.expect("reading /proc/self/fd");
-            // An fd that another thread closed meanwhile is no longer open, and the one that reads the
-            // directory is ours.
-            let Ok(target) = fs::read_link(entry.path()) else {
-                continue;
-            };
-            let target = target.to_string_lossy().into_owned();
-            if target == directory {
-                continue;
-            }
-            let number = entry
-                .file_name()
-                .to_string_lossy()
-                .parse()
-                .expect("an fd is a number");
-            open.insert(number, target);
-        }
-        OpenFds(open)
+        OpenFds(Snapshot::of(OsPid::own()).expect("looking at this process"))
     }
 
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.len()
+        let own = self.0.processes().next();
+        own.and_then(|own| own.fds.as_ref().ok())
+            .map_or(0, Vec::len)
     }
 
     /// What changed between `self` and `later`, a line each; nothing if nothing did.
     #[must_use]
     pub fn changes(&self, later: &OpenFds) -> Vec<String> {
-        let gone = self
-            .0
-            .iter()
-            .filter(|(fd, target)| later.0.get(fd) != Some(target));
-        let new = later
-            .0
-            .iter()
-            .filter(|(fd, target)| self.0.get(fd) != Some(target));
-        gone.map(|(fd, target)| format!("closed: {fd} -> {target}"))
-            .chain(new.map(|(fd, target)| format!("left open: {fd} -> {target}")))
-            .collect()
+        let diff = self.0.diff(&later.0);
+        let of_fds = diff.changes().iter().filter_map(|change| match change {
+            Change::Opened { fd, .. } => Some(format!("left open: {fd}")),
+            Change::Closed { fd, .. } => Some(format!("closed: {fd}")),
+            Change::Became { .. } | Change::Hidden { .. } => Some(change.to_string()),
+            _ => None,
+        });
+        of_fds.collect()
     }
 }

@@ -1,6 +1,7 @@
 //! System calls that a library must survive its users making, and that safe Rust has not.
 #![expect(unsafe_code, reason = "that is what they are")]
 
+use std::io;
 use std::os::fd::RawFd;
 
 /// Ends the process without a word.
@@ -21,7 +22,7 @@ pub fn fork() -> Option<u32> {
     // SAFETY: glibc makes its own locks usable in the child; what else a child does, its test answers for.
     match unsafe { libc::fork() } {
         0 => None,
-        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        -1 => panic!("fork: {}", io::Error::last_os_error()),
         pid => Some(pid.unsigned_abs()),
     }
 }
@@ -36,7 +37,7 @@ pub fn wait_for(pid: u32) -> i32 {
     let (pid, mut status) = (pid.cast_signed(), 0);
     // SAFETY: waitpid writes the status it is given.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
+    assert_eq!(waited, pid, "{}", io::Error::last_os_error());
     status
 }
 
@@ -57,4 +58,17 @@ pub fn stay() -> ! {
 pub fn close(fd: RawFd) {
     // SAFETY: whoever owns it does not use it any more, by the word of the test.
     assert_eq!(unsafe { libc::close(fd) }, 0);
+}
+
+/// Moves the calling process, which has one thread, into a network namespace of its own.
+///
+/// # Errors
+///
+/// What unshare(2) says: most users may not.
+pub fn own_network() -> io::Result<()> {
+    // SAFETY: a network namespace has nothing to do with memory or descriptors.
+    match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -7,14 +7,17 @@
 //!
 //! A child is reaped last: while it is not, its OS pid is nobody else's.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use occ_spawn::{OsPid, OsStatus};
+use occ_proc::Io;
+use occ_spawn::OsPid;
+use occ_spawn::kernel::{self, Ended, Whom};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{WaitId, WaitIdOptions};
 
-use super::{Central, SWEEP, to_rustix};
+use super::{Central, SWEEP};
+use crate::protocol::{End, Moment};
 use crate::state::{Event, Serial};
 use crate::sys;
 
@@ -27,8 +30,7 @@ const SWEEP_TURN: usize = 256;
 /// A child that was reaped before it was known as a process.
 #[derive(Debug)]
 pub(super) struct Stray {
-    pub(super) status: OsStatus,
-    pub(super) at: SystemTime,
+    pub(super) end: End,
     /// The youngest that it can be.
     newest: Serial,
 }
@@ -57,9 +59,11 @@ impl Central {
         if self.by_os_pid.get(&os_pid) != Some(&process) {
             return;
         }
-        if ended(os_pid, WaitIdOptions::NOWAIT).is_none() {
+        if ended(os_pid, false).is_none() {
             return;
         }
+        // What it read and wrote can be asked for until it is reaped.
+        let io = Io::of(os_pid);
         // What it said last may still be in its socket, if that has not hung up: a fork of it holds it. And
         // sends, perhaps, for as long as somebody reads.
         for _ in 0..ALL {
@@ -69,16 +73,16 @@ impl Central {
                 break;
             }
         }
-        let Some(status) = ended(os_pid, WaitIdOptions::empty()) else {
+        let Some(Ended { status, mut usage }) = ended(os_pid, true) else {
             return;
         };
+        usage.io = io;
+        let at = Moment::now();
         self.awaited.remove(&process);
         self.by_os_pid.remove(&os_pid);
-        let status = OsStatus::from_wait(&status);
         self.events.push_back(Event::Ended {
             process,
-            status,
-            at: SystemTime::now(),
+            end: End { status, usage, at },
         });
         self.settle();
     }
@@ -127,16 +131,17 @@ impl Central {
     /// Takes the status of a child that nobody knows. It may be a process that died before its first word, of which
     /// only the zygote can tell what the kernel called it.
     fn reap(&mut self, os_pid: OsPid) {
-        let Some(status) = ended(os_pid, WaitIdOptions::empty()) else {
+        let io = Io::of(os_pid);
+        let Some(Ended { status, mut usage }) = ended(os_pid, true) else {
             return;
         };
+        usage.io = io;
+        let at = Moment::now();
         if let Some(newest) = self.unborn.keys().next_back().copied() {
-            let status = OsStatus::from_wait(&status);
             self.strays.insert(
                 os_pid,
                 Stray {
-                    status,
-                    at: SystemTime::now(),
+                    end: End { status, usage, at },
                     newest,
                 },
             );
@@ -144,21 +149,14 @@ impl Central {
     }
 }
 
-/// How a child has ended; reaps it, unless `how` says not to.
-fn ended(os_pid: OsPid, how: WaitIdOptions) -> Option<WaitIdStatus> {
-    let pid = to_rustix(os_pid)?;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | how;
-    loop {
-        match rustix::process::waitid(WaitId::Pid(pid), options) {
-            Err(Errno::INTR) => {}
-            answer => return answer.ok().flatten(),
-        }
-    }
+/// How a child has ended.
+fn ended(os_pid: OsPid, reap: bool) -> Option<Ended> {
+    kernel::ended(Whom::OsPid(os_pid), reap).ok().flatten()
 }
 
 /// True while this is the number of a child that is not reaped.
 pub(super) fn is_child(os_pid: OsPid) -> bool {
-    let Some(pid) = to_rustix(os_pid) else {
+    let Some(pid) = os_pid.to_rustix() else {
         return false;
     };
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;

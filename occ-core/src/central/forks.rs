@@ -6,7 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use occ_sck::{Assembler, Deadline, Limits, Received, SendError, Socket};
 use occ_spawn::OsPid;
@@ -17,7 +17,7 @@ use rustix::event::epoll::{self, EventFlags};
 
 use super::{Central, ZYGOTE, chain_of, ends};
 use crate::line::failure;
-use crate::protocol::NotSpawned;
+use crate::protocol::{Moment, NotSpawned};
 use crate::state::{Event, Serial};
 
 /// Something for the zygote to do.
@@ -116,7 +116,7 @@ impl Central {
         self.events.push_back(Event::Began {
             process,
             os_pid,
-            at: SystemTime::now(),
+            at: Moment::now(),
         });
     }
 
@@ -252,12 +252,10 @@ impl Central {
         match self.strays.remove(&os_pid) {
             Some(stray) if !ends::is_child(os_pid) => {
                 self.unborn.remove(&process);
-                let (status, at) = (stray.status, stray.at);
                 self.events.push_back(Event::BeganAndEnded {
                     process,
                     os_pid,
-                    status,
-                    at,
+                    end: stray.end,
                 });
             }
             _ => self.born(process, os_pid),

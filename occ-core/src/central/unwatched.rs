@@ -136,15 +136,14 @@ impl Central {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use occ_inbox::Pid;
+    use occ_proc::Usage;
     use occ_sck::{Assembler, Bytes, Limits, MAX_DATAGRAM, Received};
     use occ_spawn::entry::kind as spawn;
     use occ_spawn::{OsPid, OsStatus};
 
     use super::*;
-    use crate::protocol::Facts;
+    use crate::protocol::{Facts, Moment};
 
     fn receive(socket: &Socket) -> Option<Envelope> {
         let (mut buffer, mut fds) = (vec![0; MAX_DATAGRAM], Vec::new());
@@ -157,7 +156,6 @@ mod tests {
     }
 
     fn end(serial: u64) -> Ended {
-        let now = SystemTime::UNIX_EPOCH;
         let (node, incarnation) = (0, 1);
         Ended {
             number: 0,
@@ -167,15 +165,18 @@ mod tests {
                 serial,
             },
             name: format!("p{serial}"),
-            facts: Some(Facts {
+            facts: Some(Box::new(Facts {
                 os_pid: OsPid::new(5),
-                status: OsStatus {
-                    si_code: libc::CLD_EXITED,
-                    si_status: 1,
+                started: Moment::ZERO,
+                end: crate::protocol::End {
+                    status: OsStatus {
+                        si_code: libc::CLD_EXITED,
+                        si_status: 1,
+                    },
+                    usage: Usage::NONE,
+                    at: Moment::ZERO,
                 },
-                started: now,
-                ended: now,
-            }),
+            })),
             reported: true,
         }
     }

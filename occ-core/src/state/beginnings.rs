@@ -1,13 +1,12 @@
 //! Beginnings: what is asked for is in the table before it is made, and there is an answer whatever becomes of it.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
 use occ_spawn::OsPid;
 use occ_spawn::zygote::Args;
 
 use super::{Asker, Effect, Phase, Process, Serial, State};
-use crate::protocol::{NotSpawned, Reply};
+use crate::protocol::{Moment, NotSpawned, Reply};
 
 impl State {
     pub(super) fn spawn(
@@ -68,7 +67,7 @@ impl State {
         &mut self,
         serial: Serial,
         os_pid: OsPid,
-        at: SystemTime,
+        at: Moment,
         effects: &mut Vec<Effect>,
     ) -> bool {
         let pid = self.pid(serial);

@@ -1,13 +1,11 @@
 //! Ends: of processes, one by one, and of the system.
 
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use occ_inbox::{Pid, Refusal};
-use occ_spawn::OsStatus;
 
 use super::{Effect, Phase, Process, Serial, State};
-use crate::protocol::{Ended, Facts, News, Reply};
+use crate::protocol::{End, Ended, Facts, News, Reply};
 
 impl State {
     pub(super) fn kill(&mut self, id: u64, pid: Pid, effects: &mut Vec<Effect>) -> Reply {
@@ -43,13 +41,7 @@ impl State {
         }
     }
 
-    pub(super) fn ended(
-        &mut self,
-        serial: Serial,
-        status: OsStatus,
-        at: SystemTime,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn ended(&mut self, serial: Serial, end: End, effects: &mut Vec<Effect>) {
         let Some(process) = self.processes.get(&serial) else {
             return;
         };
@@ -59,6 +51,7 @@ impl State {
         let Some(mut process) = self.processes.remove(&serial) else {
             return;
         };
+        let status = end.status;
         effects.push(Effect::Close { process: serial });
         self.unwatch(serial, &mut process);
 
@@ -78,12 +71,11 @@ impl State {
             number,
             pid,
             name: process.name.clone(),
-            facts: Some(Facts {
+            facts: Some(Box::new(Facts {
                 os_pid,
-                status,
                 started,
-                ended: at,
-            }),
+                end: end.clone(),
+            })),
             reported: report.is_some() || lost,
         };
         for (watcher, number) in &process.watchers {

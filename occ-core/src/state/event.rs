@@ -1,14 +1,13 @@
 //! What goes into the state machine, and what comes out.
 
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use occ_inbox::Pid;
 use occ_sck::{Blob, Envelope};
+use occ_spawn::OsPid;
 use occ_spawn::zygote::Args;
-use occ_spawn::{OsPid, OsStatus};
 
-use crate::protocol::{Ended, News, NotSpawned, Reply, Request};
+use crate::protocol::{End, Ended, Moment, News, NotSpawned, Reply, Request};
 use crate::state::Serial;
 
 /// What has happened.
@@ -30,7 +29,7 @@ pub enum Event {
         /// What the kernel calls it.
         os_pid: OsPid,
         /// When.
-        at: SystemTime,
+        at: Moment,
     },
     /// The zygote has said that it made a process, which ended before its first word and has been reaped
     /// as a stranger.
@@ -40,9 +39,7 @@ pub enum Event {
         /// What the kernel called it.
         os_pid: OsPid,
         /// How it ended.
-        status: OsStatus,
-        /// When this was noticed.
-        at: SystemTime,
+        end: End,
     },
     /// The zygote died over a process, of which nothing is to be heard on the control socket that was for it; it is
     /// being made once more, and has another.
@@ -80,9 +77,7 @@ pub enum Event {
         /// Which.
         process: Serial,
         /// How.
-        status: OsStatus,
-        /// When this was noticed.
-        at: SystemTime,
+        end: End,
     },
     /// What [`Effect::Examine`] found.
     Examined {

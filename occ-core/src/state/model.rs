@@ -13,8 +13,9 @@ use occ_spawn::OsStatus;
 use occ_spawn::entry::kind;
 use proptest::prelude::*;
 
+use super::tests::end;
 use super::*;
-use crate::protocol::{News, NotSpawned};
+use crate::protocol::{Moment, News, NotSpawned};
 
 const HOST: Serial = 1;
 const LIMIT: usize = 6;
@@ -326,7 +327,7 @@ impl Run {
         if let Some(known) = self.model.processes.get_mut(&process) {
             known.life = Life::Runs;
         }
-        let at = SystemTime::UNIX_EPOCH;
+        let at = Moment::ZERO;
         self.handle(
             Event::Began {
                 process,
@@ -368,15 +369,8 @@ impl Run {
     fn ends(&mut self, process: Serial, status: OsStatus) {
         self.model.forget(process);
         let downs = self.downs_of(process, true);
-        let at = SystemTime::UNIX_EPOCH;
-        self.handle(
-            Event::Ended {
-                process,
-                status,
-                at,
-            },
-            downs,
-        );
+        let end = end(status);
+        self.handle(Event::Ended { process, end }, downs);
         self.lose_pairs_of(process);
     }
 
@@ -389,14 +383,12 @@ impl Run {
         let downs = self.downs_of(process, true);
         self.model.spawns.remove(&process);
         let mut effects = Vec::new();
-        let (os_pid, at) = (os_pid(process), SystemTime::UNIX_EPOCH);
-        let status = signal(9);
+        let (os_pid, end) = (os_pid(process), end(signal(9)));
         self.state.handle(
             Event::BeganAndEnded {
                 process,
                 os_pid,
-                status,
-                at,
+                end,
             },
             &mut effects,
         );

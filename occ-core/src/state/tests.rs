@@ -2,15 +2,14 @@
 //!
 //! Process 1 is the host. What is to be done is compared in words: see [`words`].
 
-use std::time::SystemTime;
-
 use occ_inbox::{Pid, Standing};
+use occ_proc::Usage;
 use occ_sck::{Bytes, Envelope, Packet, Term};
 use occ_spawn::entry::kind;
 use occ_spawn::{OsPid, OsStatus};
 
 use super::*;
-use crate::protocol::{Ended, News, NotSpawned};
+use crate::protocol::{End, Ended, Moment, News, NotSpawned};
 
 const HOST: Serial = 1;
 const SIGKILL: i32 = 9;
@@ -51,7 +50,7 @@ impl System {
         self.handle(Event::Began {
             process,
             os_pid: os_pid(process),
-            at: SystemTime::UNIX_EPOCH,
+            at: Moment::ZERO,
         })
     }
 
@@ -69,8 +68,7 @@ impl System {
     fn ends(&mut self, process: Serial, status: OsStatus) -> Vec<String> {
         self.handle(Event::Ended {
             process,
-            status,
-            at: SystemTime::UNIX_EPOCH,
+            end: end(status),
         })
     }
 
@@ -103,6 +101,14 @@ impl System {
 
     fn processes(&mut self) -> Vec<String> {
         self.ask(HOST, Request::Processes { id: 0 })
+    }
+}
+
+pub(super) fn end(status: OsStatus) -> End {
+    End {
+        status,
+        usage: Usage::NONE,
+        at: Moment::ZERO,
     }
 }
 
@@ -216,7 +222,7 @@ fn reply_in_words(reply: &Reply) -> String {
 }
 
 fn end_in_words(ended: &Ended, report: Option<&Envelope>) -> String {
-    let how = match ended.facts.map(|facts| facts.status) {
+    let how = match ended.facts.as_ref().map(|facts| facts.end.status) {
         None => "no process".to_owned(),
         Some(status) => match status.signal() {
             Some(signal) => format!("signal {}", signal.number()),
@@ -292,12 +298,10 @@ fn a_process_reaped_before_it_was_known_is_spawned_and_down_and_its_os_pid_left_
     s.ask(HOST, spawn(5, Some(1)));
     s.kill(HOST, 6, 2);
     s.hangs_up(2);
-    let (process, at) = (2, SystemTime::UNIX_EPOCH);
     let event = Event::BeganAndEnded {
-        process,
+        process: 2,
         os_pid: os_pid(2),
-        status: signal(SIGKILL),
-        at,
+        end: end(signal(SIGKILL)),
     };
     let told = ["1 #5 spawned 2", "close 2", "1: down 1, 2 signal 9"];
     assert_eq!(s.handle(event), told);
@@ -323,7 +327,7 @@ fn what_comes_twice_of_a_new_process_counts_once() {
         Event::Began {
             process: 2,
             os_pid: os_pid(3),
-            at: SystemTime::UNIX_EPOCH,
+            at: Moment::ZERO,
         },
         Event::NotMade {
             process: 2,
@@ -931,7 +935,7 @@ fn nobody_is_nobody() {
             Event::Began {
                 process,
                 os_pid: os_pid(process),
-                at: SystemTime::UNIX_EPOCH,
+                at: Moment::ZERO,
             },
             Event::NotMade {
                 process,
@@ -941,8 +945,7 @@ fn nobody_is_nobody() {
             Event::HungUp { process },
             Event::Ended {
                 process,
-                status: code(0),
-                at: SystemTime::UNIX_EPOCH,
+                end: end(code(0)),
             },
             Event::Examined {
                 process,

@@ -252,7 +252,7 @@ fn those_that_ended_before_their_first_word_was_read_are_all_told_of() {
                 (Ok(Reply::Done { .. }), _) => Say::open(&ready).ready(),
                 (Ok(Reply::Spawned { .. }), _) => made += 1,
                 (_, Ok(News::Down(ended, _))) => {
-                    assert_eq!(ended.facts.unwrap().status.code(), Some(1));
+                    assert_eq!(ended.facts.unwrap().end.status.code(), Some(1));
                     down += 1;
                 }
                 // What it said of itself.

@@ -183,8 +183,11 @@ fn without_a_descriptor_for_a_new_zygote_a_spawn_is_an_error_and_the_next_works(
         let process = system.process();
         let witness = process.spawn(echo, ()).unwrap();
         ping(process, witness);
+        let before = open_files(coordinator);
         occ_test_support::dead::Watch::of(zygote).signal(rustix::process::Signal::KILL);
         occ_test_support::dead::gone(zygote, LIMIT);
+        // The coordinator has noticed, and has closed its socket.
+        within(LIMIT, || while open_files(coordinator) == before {});
         // Its own pair fits, and a zygote's does not.
         leave(coordinator, 2);
         let error = within(LIMIT, || process.spawn(stay, ()).unwrap_err());

@@ -1,6 +1,6 @@
 //! Making processes: either there is one, or an error says that there is none.
 
-use occ_core::{Pid, Process, SpawnError};
+use occ_core::{OsPid, Pid, Process, SpawnError};
 use occ_test_support::{LIMIT, isolated, stress, within};
 
 use crate::{assert_works, down, echo, me, ping, raw, reason, signal, stay, system, value};
@@ -19,7 +19,11 @@ fn a_function_runs_as_a_process_and_its_value_is_told() {
         let down = down(process, monitor);
         assert_eq!((down.pid, value::<u64>(&down.reason)), (pid, 3));
         let (started, ended) = (down.report.started.unwrap(), down.report.ended.unwrap());
-        assert!(started <= ended);
+        assert!(started.wall <= ended.wall && started.boot < ended.boot);
+        let usage = down.report.usage.unwrap();
+        assert!(usage.peak_rss.unwrap() > 0 && usage.minor_faults > 0);
+        assert!(usage.io.is_ok());
+        assert!(usage.switches.unwrap().voluntary < 1000);
         system.stop();
     });
 }
@@ -250,4 +254,26 @@ fn a_spawn_after_the_end_of_the_system_is_an_error() {
 fn ping_one(process: &mut Process) {
     let pid = process.spawn(echo, ()).unwrap();
     ping(process, pid);
+}
+
+/// SQ-3
+#[test]
+fn a_process_is_in_the_group_of_its_host_until_it_ends() {
+    isolated!(|| {
+        let group = occ_proc::Stat::of(OsPid::own()).unwrap().group;
+        let members = || occ_proc::group_members(group).unwrap();
+        let before = members();
+        let mut system = system();
+        let process = system.process();
+        let (pid, monitor) = process.spawn_monitor(stay, ()).unwrap();
+        let os_pid = process.os_pid(pid).unwrap();
+        assert!(members().contains(&OsPid::own()) && members().contains(&os_pid));
+        process.kill(pid).unwrap();
+        assert_eq!(signal(&reason(process, monitor)), libc::SIGKILL);
+        assert!(members().contains(&OsPid::own()) && !members().contains(&os_pid));
+        system.stop();
+        // Whoever else is in the group may come and go.
+        let left = members();
+        assert!(before.contains(&OsPid::own()) && left.contains(&OsPid::own()));
+    });
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use occ_sck::{Deadline, Packet, Received, Socket};
 use occ_spawn::entry::{Context, Descriptor, End, LastWords, kind};
+use occ_spawn::kernel::{self, Whom};
 use occ_spawn::zygote::{Args, Request, Zygote};
 use occ_spawn::{ExitReason, OsPid, OsStatus};
-use occ_test_support::{LIMIT, isolated};
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use occ_test_support::{LIMIT, isolated, within};
 
 fn good(_: Context) -> End {
     End::value(&7_u8)
@@ -54,12 +54,19 @@ fn end_of(zygote: &Zygote, serial: u64, function: u64) -> ExitReason {
             break;
         }
     }
-    let pid = Pid::from_raw(i32::try_from(os_pid.unwrap()).unwrap()).unwrap();
-    let status = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
-        .unwrap()
-        .unwrap();
-    let status = OsStatus::from_wait(&status);
+    let status = reap(OsPid::new(os_pid.unwrap()));
     ExitReason::new(status, words.confirmed_by(status))
+}
+
+/// The status of a child that has ended or is about to.
+fn reap(os_pid: OsPid) -> OsStatus {
+    within(LIMIT, || {
+        loop {
+            if let Some(ended) = kernel::ended(Whom::OsPid(os_pid), true).unwrap() {
+                return ended.status;
+            }
+        }
+    })
 }
 
 #[test]
@@ -189,10 +196,6 @@ fn a_zygote_ends_when_its_socket_does() {
         // Its process is a child of this one still, and unreaped.
         drop(zygote);
         occ_test_support::dead::gone(os_pid, LIMIT);
-        let pid = Pid::from_raw(i32::try_from(os_pid).unwrap()).unwrap();
-        let status = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED)
-            .unwrap()
-            .unwrap();
-        assert_eq!(OsStatus::from_wait(&status).code(), Some(0));
+        assert_eq!(reap(OsPid::new(os_pid)).code(), Some(0));
     });
 }

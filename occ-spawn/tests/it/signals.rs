@@ -34,7 +34,7 @@ fn ended_by(sent: Signal, name: &str, description: &str) {
     };
     assert_eq!(exit.report.status, Some(status));
     assert_eq!(status.code(), None);
-    assert!(exit.report.started.unwrap() <= exit.report.ended.unwrap());
+    assert!(exit.report.started.unwrap().boot <= exit.report.ended.unwrap().boot);
     assert!(exit.reason.is_abnormal());
     assert_eq!(exit.reason.to_string(), format!("was killed by {name}"));
 }

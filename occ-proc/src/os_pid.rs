@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 /// The kernel's number for a process: used again for another once this one has been reaped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OsPid(u32);
 
 impl OsPid {
@@ -30,7 +29,8 @@ impl OsPid {
     }
 
     /// The number as rustix takes it; `None` for 0 and for what is no pid.
-    pub(crate) fn to_rustix(self) -> Option<rustix::process::Pid> {
+    #[doc(hidden)]
+    pub fn to_rustix(self) -> Option<rustix::process::Pid> {
         i32::try_from(self.0)
             .ok()
             .and_then(rustix::process::Pid::from_raw)
