@@ -20,6 +20,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Of one that is dead: [`OsStatus`], [`Usage`], the [`Evidence`] of how it came to its end, and the [`Verdict`] that it
+//! amounts to.
+//!
 //! # What cannot be had
 //!
 //! A process may end, close what is being looked at, or belong to somebody else, at any moment. So each thing that is
@@ -38,9 +41,11 @@
 
 mod command_line;
 mod diff;
+mod evidence;
 mod fds;
 mod holders;
 mod inet_diag;
+mod kernel_log;
 mod missing;
 mod moment;
 mod netlink;
@@ -55,11 +60,14 @@ mod status;
 mod tree;
 mod unix_diag;
 mod usage;
+mod verdict;
 
 pub use command_line::command_line;
 pub use diff::{Change, Diff};
+pub use evidence::{Evidence, Sent, SignalInfo};
 pub use fds::{Fd, FdTarget};
 pub use holders::{Holder, Holders};
+pub use kernel_log::{KernelLog, OomKill, oom_kills};
 pub use missing::{Field, Missing};
 pub use moment::Moment;
 pub use os_pid::OsPid;
@@ -71,3 +79,4 @@ pub use stat::{Stat, State};
 pub use status::OsStatus;
 pub use tree::{group_members, processes};
 pub use usage::{Io, Switches, Usage};
+pub use verdict::{Cause, Confidence, Verdict};

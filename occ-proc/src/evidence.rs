@@ -1,0 +1,180 @@
+//! What is known of how a process came to its end, piece by piece.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::kernel_log::OomKill;
+use crate::moment::Moment;
+use crate::os_pid::OsPid;
+use crate::signal::Signal;
+
+/// Something that is known of how a process came to its end. What it amounts to, [`Verdict`](crate::Verdict) says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum Evidence {
+    /// Whoever watches the process has sent it a signal: while it was not reaped, and before its end was seen.
+    Sent(Sent),
+    /// What a handler in the process was told of the signal that ended it.
+    Told(SignalInfo),
+    /// There is a handler in such a process for the signal that ended it, and it has said nothing.
+    HandlerSilent,
+    /// The kernel's log has it among those that were killed for want of memory.
+    LoggedOomKill {
+        /// The entry.
+        kill: OomKill,
+        /// The log calls processes as we do, so this is the one. Else it has the name, and the time fits.
+        by_number: bool,
+    },
+    /// While it ran, so many processes were killed for want of memory: on the whole machine, or in its control group.
+    OomKills {
+        /// In its own control group; else on the whole machine.
+        in_cgroup: bool,
+        /// How many.
+        count: u64,
+    },
+    /// The machine counts such kills, and while the process ran there was none.
+    NoOomKill,
+    /// Its control group may have so much memory, and had at its peak.
+    Memory {
+        /// Bytes that it may have.
+        limit: u64,
+        /// Bytes that it had.
+        peak: u64,
+    },
+    /// It might use the processor for so long (`RLIMIT_CPU`).
+    CpuLimit {
+        /// At this it is sent SIGXCPU.
+        soft: Duration,
+        /// At this it is killed.
+        hard: Duration,
+        /// What it has used.
+        used: Duration,
+    },
+    /// It had become another program (execve(2)).
+    Executed {
+        /// Which.
+        exe: String,
+    },
+}
+
+/// A signal that was sent by those who keep this record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Sent {
+    /// Its number.
+    pub signal: i32,
+    /// Who wanted it.
+    pub by: String,
+    /// What for.
+    pub why: String,
+    /// When it was written down, which is before it was sent.
+    pub at: Moment,
+}
+
+/// What the kernel tells a handler of a signal: sigaction(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct SignalInfo {
+    /// Its number.
+    pub signal: i32,
+    /// `si_code`: where it comes from, or what was wrong.
+    pub code: i32,
+    /// The process that sent it, where one did.
+    pub sender: Option<OsPid>,
+    /// The user that this process was of.
+    pub user: Option<u32>,
+    /// The address that was touched, where that was wrong.
+    pub address: Option<u64>,
+    /// The system call that was forbidden.
+    pub call: Option<u32>,
+    /// The thread that it came to, by its name.
+    pub thread: String,
+    /// That is the main thread.
+    pub on_main_thread: bool,
+    /// The address lies just below a stack: it has overflowed.
+    pub stack_overflow: bool,
+}
+
+impl Sent {
+    /// A signal that is about to be sent.
+    pub fn new(signal: i32, by: String, why: String, at: Moment) -> Sent {
+        Sent {
+            signal,
+            by,
+            why,
+            at,
+        }
+    }
+}
+
+impl SignalInfo {
+    /// A signal of which nothing else is known.
+    pub fn new(signal: i32, code: i32, thread: String) -> SignalInfo {
+        SignalInfo {
+            signal,
+            code,
+            sender: None,
+            user: None,
+            address: None,
+            call: None,
+            thread,
+            on_main_thread: false,
+            stack_overflow: false,
+        }
+    }
+}
+
+/// In few words.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Evidence::Sent(sent) => {
+                let signal = Signal::new(sent.signal, false);
+                write!(f, "{signal} sent by {}: {}", sent.by, sent.why)
+            }
+            Evidence::Told(info) => info.fmt(f),
+            Evidence::HandlerSilent => f.write_str("its handler did not run"),
+            Evidence::LoggedOomKill { kill, .. } => write!(f, "kernel log: {kill}"),
+            Evidence::OomKills {
+                in_cgroup: true,
+                count,
+            } => write!(f, "{count} killed for want of memory in its control group"),
+            Evidence::OomKills {
+                in_cgroup: false,
+                count,
+            } => write!(f, "{count} killed for want of memory on this machine"),
+            Evidence::NoOomKill => f.write_str("nobody was killed for want of memory"),
+            Evidence::Memory { limit, peak } => {
+                write!(f, "its control group had {peak} of {limit} bytes")
+            }
+            Evidence::CpuLimit { hard, used, .. } => {
+                write!(f, "used {used:?} of {hard:?} of processor time")
+            }
+            Evidence::Executed { exe } => write!(f, "it had become {exe}"),
+        }
+    }
+}
+
+impl fmt::Display for SignalInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signal = Signal::new(self.signal, false);
+        write!(f, "{signal} with code {}", self.code)?;
+        if let Some(sender) = self.sender {
+            write!(f, " from process {sender}")?;
+        }
+        if let Some(address) = self.address {
+            write!(f, " at {address:#x}")?;
+        }
+        if let Some(call) = self.call {
+            write!(f, " for system call {call}")?;
+        }
+        if self.on_main_thread {
+            Ok(())
+        } else {
+            write!(f, " on thread {:?}", self.thread)
+        }
+    }
+}

@@ -1,0 +1,622 @@
+//! What the evidence amounts to: why a process ended, and how sure that is.
+//!
+//! A pure function of the kernel's status and the evidence, so that each way to die is a line in a table.
+
+use std::fmt;
+
+use rustix::process::Signal as Raw;
+
+use crate::evidence::{Evidence, SignalInfo};
+use crate::os_pid::OsPid;
+use crate::signal::Signal;
+use crate::status::OsStatus;
+
+const SIGILL: i32 = Raw::ILL.as_raw();
+const SIGTRAP: i32 = Raw::TRAP.as_raw();
+const SIGABRT: i32 = Raw::ABORT.as_raw();
+const SIGBUS: i32 = Raw::BUS.as_raw();
+const SIGFPE: i32 = Raw::FPE.as_raw();
+const SIGKILL: i32 = Raw::KILL.as_raw();
+const SIGSEGV: i32 = Raw::SEGV.as_raw();
+const SIGXCPU: i32 = Raw::XCPU.as_raw();
+const SIGXFSZ: i32 = Raw::XFSZ.as_raw();
+const SIGSYS: i32 = Raw::SYS.as_raw();
+
+/// `si_code` of a signal that a thread of the process sent itself or another (tgkill(2)): raise(3), abort(3).
+const SI_TKILL: i32 = -6;
+/// `si_code` of a signal that seccomp(2) raises.
+const SYS_SECCOMP: i32 = 1;
+
+/// Why a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It ended itself: it returned, failed, panicked, or called exit(3).
+    Itself,
+    /// Those who watch it killed it.
+    Killed {
+        /// Who wanted it.
+        by: String,
+        /// What for.
+        why: String,
+    },
+    /// The out-of-memory killer killed it.
+    OutOfMemory,
+    /// It ran out of stack.
+    StackOverflow {
+        /// The thread that did, if it was not the main thread and its name is known.
+        thread: Option<String>,
+    },
+    /// It touched memory that was not there, or not for it.
+    BadAddress {
+        /// Where, if the processor said so.
+        address: Option<u64>,
+    },
+    /// It divided by zero, or did something like it.
+    Arithmetic,
+    /// It came upon an instruction that is none.
+    BadInstruction,
+    /// It called abort(3).
+    Aborted,
+    /// It made a system call that it may not make (seccomp(2)).
+    ForbiddenCall {
+        /// Which.
+        call: Option<u32>,
+    },
+    /// It used up its processor time (`RLIMIT_CPU`).
+    CpuLimit,
+    /// It wrote a file that was too long (`RLIMIT_FSIZE`).
+    FileSizeLimit,
+    /// It sent itself the signal that ended it.
+    OwnSignal {
+        /// Which.
+        signal: Signal,
+    },
+    /// A process of the machine sent it the signal that ended it.
+    SentBy {
+        /// Which signal.
+        signal: Signal,
+        /// Which process.
+        sender: OsPid,
+        /// Of which user.
+        user: Option<u32>,
+    },
+    /// A signal ended it, and who sent that is unknown: a process, or the kernel.
+    SenderUnknown {
+        /// Which signal.
+        signal: Signal,
+    },
+}
+
+/// How sure a cause is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Confidence {
+    /// Something speaks for it, and something else could be as well.
+    Guess,
+    /// Much speaks for it, and little for anything else.
+    Probable,
+    /// It is so: the kernel says it, or those who say it did it.
+    Certain,
+}
+
+/// What the evidence amounts to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// Why the process ended.
+    pub cause: Cause,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// What it rests on, in a word or two.
+    pub because: String,
+}
+
+impl Verdict {
+    /// Judges how a process ended.
+    ///
+    /// ```
+    /// use occ_proc::{Cause, Confidence, Evidence, OsStatus, Verdict};
+    ///
+    /// // By SIGKILL, and nobody knows from whom.
+    /// let status = OsStatus { si_code: 2, si_status: 9 };
+    /// let verdict = Verdict::new(status, &[Evidence::NoOomKill]);
+    /// assert!(matches!(verdict.cause, Cause::SenderUnknown { .. }));
+    /// assert_eq!(verdict.confidence, Confidence::Certain);
+    /// assert_eq!(verdict.to_string(), "killed by SIGKILL, sender unknown [certain: kernel status]");
+    /// ```
+    pub fn new(status: OsStatus, evidence: &[Evidence]) -> Verdict {
+        let Some(signal) = status.signal() else {
+            return certain(Cause::Itself, "its exit code");
+        };
+        if signal.number() == SIGKILL {
+            return of_kill(signal, evidence);
+        }
+        let info = evidence.iter().find_map(|evidence| match evidence {
+            Evidence::Told(info) => Some(info),
+            _ => None,
+        });
+        if let Some(info) = info
+            && let Some(verdict) = of_info(signal, info)
+        {
+            return verdict;
+        }
+        if let Some(verdict) = of_sent(signal, evidence) {
+            return verdict;
+        }
+        of_signal(signal, evidence)
+    }
+}
+
+fn certain(cause: Cause, because: &str) -> Verdict {
+    verdict(cause, Confidence::Certain, because)
+}
+
+fn verdict(cause: Cause, confidence: Confidence, because: &str) -> Verdict {
+    Verdict {
+        cause,
+        confidence,
+        because: because.to_owned(),
+    }
+}
+
+/// SIGKILL: nobody in the process is told anything.
+fn of_kill(signal: Signal, evidence: &[Evidence]) -> Verdict {
+    // What the kernel has logged for this process, it has done, whoever else wanted the same.
+    for piece in evidence {
+        if let Evidence::LoggedOomKill { by_number, .. } = piece {
+            return if *by_number {
+                certain(Cause::OutOfMemory, "kernel log")
+            } else {
+                verdict(
+                    Cause::OutOfMemory,
+                    Confidence::Probable,
+                    "kernel log, by name",
+                )
+            };
+        }
+    }
+    if let Some(verdict) = of_sent(signal, evidence) {
+        return verdict;
+    }
+    for piece in evidence {
+        if let Evidence::CpuLimit { hard, used, .. } = piece
+            && used >= hard
+        {
+            return verdict(
+                Cause::CpuLimit,
+                Confidence::Probable,
+                "its processor time had reached the hard limit",
+            );
+        }
+    }
+    let in_cgroup = |piece: &Evidence| matches!(piece, Evidence::OomKills { in_cgroup: true, count } if *count > 0);
+    let at_limit = |piece: &Evidence| matches!(piece, Evidence::Memory { limit, peak } if *peak >= limit - limit / 16);
+    let anywhere =
+        |piece: &Evidence| matches!(piece, Evidence::OomKills { count, .. } if *count > 0);
+    if evidence.iter().any(in_cgroup) {
+        return verdict(
+            Cause::OutOfMemory,
+            Confidence::Probable,
+            "its control group counts such kills",
+        );
+    }
+    if evidence.iter().any(anywhere) {
+        return verdict(
+            Cause::OutOfMemory,
+            Confidence::Guess,
+            "the machine counts such kills",
+        );
+    }
+    let excluded = evidence.contains(&Evidence::NoOomKill);
+    if !excluded && evidence.iter().any(at_limit) {
+        return verdict(
+            Cause::OutOfMemory,
+            Confidence::Guess,
+            "its control group was at its limit",
+        );
+    }
+    certain(Cause::SenderUnknown { signal }, "kernel status")
+}
+
+/// A signal that those who watch the process have sent.
+fn of_sent(signal: Signal, evidence: &[Evidence]) -> Option<Verdict> {
+    let sent = evidence.iter().find_map(|piece| match piece {
+        Evidence::Sent(sent) if sent.signal == signal.number() => Some(sent),
+        _ => None,
+    })?;
+    let (by, why) = (sent.by.clone(), sent.why.clone());
+    Some(certain(Cause::Killed { by, why }, "we sent it"))
+}
+
+/// What a handler was told. It speaks of the last signal that came; where that is not the one that ended the process, it
+/// is no evidence of it.
+fn of_info(signal: Signal, info: &SignalInfo) -> Option<Verdict> {
+    let overflow = info.stack_overflow && signal.number() == SIGABRT;
+    if info.signal != signal.number() && !overflow {
+        return None;
+    }
+    let told = |cause| Some(certain(cause, "told to its handler"));
+    if info.stack_overflow {
+        let thread = (!info.on_main_thread).then(|| info.thread.clone());
+        return told(Cause::StackOverflow { thread });
+    }
+    // Sent by a process, and by which.
+    if info.code <= 0 {
+        let own = info.code == SI_TKILL;
+        return match info.sender {
+            _ if own && signal.number() == SIGABRT => told(Cause::Aborted),
+            _ if own => told(Cause::OwnSignal { signal }),
+            Some(sender) => told(Cause::SentBy {
+                signal,
+                sender,
+                user: info.user,
+            }),
+            None => None,
+        };
+    }
+    match info.signal {
+        SIGSEGV | SIGBUS => told(Cause::BadAddress {
+            address: info.address,
+        }),
+        SIGFPE => told(Cause::Arithmetic),
+        SIGILL | SIGTRAP => told(Cause::BadInstruction),
+        SIGSYS if info.code == SYS_SECCOMP => told(Cause::ForbiddenCall { call: info.call }),
+        SIGXCPU => told(Cause::CpuLimit),
+        SIGXFSZ => told(Cause::FileSizeLimit),
+        _ => None,
+    }
+}
+
+/// A signal of which nothing else is known.
+fn of_signal(signal: Signal, evidence: &[Evidence]) -> Verdict {
+    let silent = evidence.contains(&Evidence::HandlerSilent);
+    let over_soft = evidence
+        .iter()
+        .any(|piece| matches!(piece, Evidence::CpuLimit { soft, used, .. } if used >= soft));
+    match signal.number() {
+        // The kernel finds no room for the handler on a stack that is full, and ends the process.
+        SIGSEGV if silent => verdict(
+            Cause::StackOverflow { thread: None },
+            Confidence::Probable,
+            "its handler had no stack to run on",
+        ),
+        SIGSEGV | SIGBUS => verdict(
+            Cause::BadAddress { address: None },
+            Confidence::Probable,
+            "the signal",
+        ),
+        SIGFPE => verdict(Cause::Arithmetic, Confidence::Probable, "the signal"),
+        SIGILL | SIGTRAP => verdict(Cause::BadInstruction, Confidence::Probable, "the signal"),
+        SIGABRT => verdict(Cause::Aborted, Confidence::Probable, "the signal"),
+        SIGSYS => verdict(
+            Cause::ForbiddenCall { call: None },
+            Confidence::Probable,
+            "the signal",
+        ),
+        SIGXCPU if over_soft => verdict(
+            Cause::CpuLimit,
+            Confidence::Probable,
+            "its processor time had reached the limit",
+        ),
+        SIGXFSZ => verdict(Cause::FileSizeLimit, Confidence::Probable, "the signal"),
+        _ => certain(Cause::SenderUnknown { signal }, "kernel status"),
+    }
+}
+
+impl fmt::Display for Confidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Confidence::Guess => "guess",
+            Confidence::Probable => "probable",
+            Confidence::Certain => "certain",
+        })
+    }
+}
+
+/// As it follows the name of the process: `killed by the out-of-memory killer`.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Itself => f.write_str("ended by itself"),
+            Cause::Killed { by, why } => write!(f, "killed by {by}: {why}"),
+            Cause::OutOfMemory => f.write_str("killed by the out-of-memory killer"),
+            Cause::StackOverflow { thread: None } => f.write_str("overflowed its stack"),
+            Cause::StackOverflow {
+                thread: Some(thread),
+            } => write!(f, "overflowed the stack of its thread {thread:?}"),
+            Cause::BadAddress { address: None } => f.write_str("touched a bad address"),
+            Cause::BadAddress { address: Some(0) } => {
+                f.write_str("touched address 0, by a null pointer")
+            }
+            Cause::BadAddress {
+                address: Some(address),
+            } => write!(f, "touched the bad address {address:#x}"),
+            Cause::Arithmetic => f.write_str("divided by zero, or the like"),
+            Cause::BadInstruction => f.write_str("came upon a bad instruction"),
+            Cause::Aborted => f.write_str("aborted"),
+            Cause::ForbiddenCall { call: None } => f.write_str("made a forbidden system call"),
+            Cause::ForbiddenCall { call: Some(call) } => {
+                write!(f, "made the forbidden system call {call}")
+            }
+            Cause::CpuLimit => f.write_str("used up its processor time"),
+            Cause::FileSizeLimit => f.write_str("wrote a file beyond the limit"),
+            Cause::OwnSignal { signal } => write!(f, "ended itself by {signal}"),
+            Cause::SentBy {
+                signal,
+                sender,
+                user,
+            } => {
+                write!(f, "killed by {signal} from process {sender}")?;
+                match user {
+                    Some(user) => write!(f, " of user {user}"),
+                    None => Ok(()),
+                }
+            }
+            Cause::SenderUnknown { signal } => write!(f, "killed by {signal}, sender unknown"),
+        }
+    }
+}
+
+/// `killed by the out-of-memory killer [certain: kernel log]`.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}: {}]", self.cause, self.confidence, self.because)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::evidence::Sent;
+    use crate::kernel_log::OomKill;
+    use crate::moment::Moment;
+
+    const SIGTERM: i32 = Raw::TERM.as_raw();
+
+    fn killed(signal: i32) -> OsStatus {
+        let si_code = 2;
+        OsStatus {
+            si_code,
+            si_status: signal,
+        }
+    }
+
+    fn sent(signal: i32) -> Evidence {
+        let (by, why) = ("<0.1>".to_owned(), "asked".to_owned());
+        Evidence::Sent(Sent::new(signal, by, why, Moment::ZERO))
+    }
+
+    fn logged(by_number: bool) -> Evidence {
+        let kill = OomKill {
+            os_pid: OsPid::new(5),
+            name: "f".into(),
+            in_cgroup: true,
+            at: Duration::ZERO,
+        };
+        Evidence::LoggedOomKill { kill, by_number }
+    }
+
+    fn told(signal: i32, code: i32, change: impl Fn(&mut SignalInfo)) -> Evidence {
+        let mut info = SignalInfo::new(signal, code, "main".to_owned());
+        info.on_main_thread = true;
+        change(&mut info);
+        Evidence::Told(info)
+    }
+
+    fn cpu(soft: u64, hard: u64, used: u64) -> Evidence {
+        let [soft, hard, used] = [soft, hard, used].map(Duration::from_secs);
+        Evidence::CpuLimit { soft, hard, used }
+    }
+
+    fn oom(in_cgroup: bool, count: u64) -> Evidence {
+        Evidence::OomKills { in_cgroup, count }
+    }
+
+    #[test]
+    fn each_end_is_told_as_what_it_was_and_no_more_surely_than_that() {
+        let plain = |_: &mut SignalInfo| ();
+        let from_7 = |info: &mut SignalInfo| {
+            info.sender = Some(OsPid::new(7));
+            info.user = Some(0);
+        };
+        let full = Evidence::Memory {
+            limit: 100,
+            peak: 99,
+        };
+        let rows: Vec<(i32, Vec<Evidence>, &str)> = vec![
+            // Out of memory, and what must not be taken for it.
+            (
+                SIGKILL,
+                vec![logged(true), oom(true, 1)],
+                "killed by the out-of-memory killer [certain: kernel log]",
+            ),
+            (
+                SIGKILL,
+                vec![logged(true), sent(SIGKILL)],
+                "killed by the out-of-memory killer [certain: kernel log]",
+            ),
+            (
+                SIGKILL,
+                vec![logged(false)],
+                "killed by the out-of-memory killer [probable: kernel log, by name]",
+            ),
+            (
+                SIGKILL,
+                vec![oom(true, 1)],
+                "killed by the out-of-memory killer [probable: its control group counts such kills]",
+            ),
+            (
+                SIGKILL,
+                vec![oom(false, 1)],
+                "killed by the out-of-memory killer [guess: the machine counts such kills]",
+            ),
+            (
+                SIGKILL,
+                vec![full.clone()],
+                "killed by the out-of-memory killer [guess: its control group was at its limit]",
+            ),
+            (
+                SIGKILL,
+                vec![full.clone(), Evidence::NoOomKill],
+                "killed by SIGKILL, sender unknown [certain: kernel status]",
+            ),
+            (
+                SIGKILL,
+                vec![sent(SIGKILL), oom(true, 1), full],
+                "killed by <0.1>: asked [certain: we sent it]",
+            ),
+            (
+                SIGKILL,
+                vec![cpu(1, 2, 2), oom(true, 1)],
+                "used up its processor time [probable: its processor time had reached the hard limit]",
+            ),
+            // SIGKILL otherwise.
+            (
+                SIGKILL,
+                vec![],
+                "killed by SIGKILL, sender unknown [certain: kernel status]",
+            ),
+            (
+                SIGKILL,
+                vec![cpu(1, 2, 1)],
+                "killed by SIGKILL, sender unknown [certain: kernel status]",
+            ),
+            (
+                SIGKILL,
+                vec![sent(SIGTERM)],
+                "killed by SIGKILL, sender unknown [certain: kernel status]",
+            ),
+            // Signals that come with a word.
+            (
+                SIGTERM,
+                vec![told(SIGTERM, 0, from_7)],
+                "killed by SIGTERM from process 7 of user 0 [certain: told to its handler]",
+            ),
+            (
+                SIGTERM,
+                vec![told(SIGTERM, SI_TKILL, from_7)],
+                "ended itself by SIGTERM [certain: told to its handler]",
+            ),
+            (
+                SIGTERM,
+                vec![sent(SIGTERM)],
+                "killed by <0.1>: asked [certain: we sent it]",
+            ),
+            (
+                SIGTERM,
+                vec![],
+                "killed by SIGTERM, sender unknown [certain: kernel status]",
+            ),
+            // Of another signal than the one that ended it.
+            (
+                SIGTERM,
+                vec![told(SIGSEGV, 1, plain)],
+                "killed by SIGTERM, sender unknown [certain: kernel status]",
+            ),
+            // Faults.
+            (
+                SIGSEGV,
+                vec![told(SIGSEGV, 1, |i| i.address = Some(0))],
+                "touched address 0, by a null pointer [certain: told to its handler]",
+            ),
+            (
+                SIGSEGV,
+                vec![told(SIGSEGV, 2, |i| i.address = Some(0xabc))],
+                "touched the bad address 0xabc [certain: told to its handler]",
+            ),
+            (
+                SIGSEGV,
+                vec![told(SIGSEGV, 0, from_7)],
+                "killed by SIGSEGV from process 7 of user 0 [certain: told to its handler]",
+            ),
+            (
+                SIGABRT,
+                vec![told(SIGSEGV, 1, |i| i.stack_overflow = true)],
+                "overflowed its stack [certain: told to its handler]",
+            ),
+            (
+                SIGSEGV,
+                vec![Evidence::HandlerSilent],
+                "overflowed its stack [probable: its handler had no stack to run on]",
+            ),
+            (
+                SIGSEGV,
+                vec![],
+                "touched a bad address [probable: the signal]",
+            ),
+            (
+                SIGABRT,
+                vec![told(SIGABRT, SI_TKILL, plain)],
+                "aborted [certain: told to its handler]",
+            ),
+            (
+                SIGABRT,
+                vec![told(SIGABRT, 0, from_7)],
+                "killed by SIGABRT from process 7 of user 0 [certain: told to its handler]",
+            ),
+            (SIGABRT, vec![], "aborted [probable: the signal]"),
+            (
+                SIGFPE,
+                vec![told(SIGFPE, 1, plain)],
+                "divided by zero, or the like [certain: told to its handler]",
+            ),
+            (
+                SIGILL,
+                vec![told(SIGILL, 2, plain)],
+                "came upon a bad instruction [certain: told to its handler]",
+            ),
+            (
+                SIGSYS,
+                vec![told(SIGSYS, SYS_SECCOMP, |i| i.call = Some(39))],
+                "made the forbidden system call 39 [certain: told to its handler]",
+            ),
+            (
+                SIGSYS,
+                vec![],
+                "made a forbidden system call [probable: the signal]",
+            ),
+            // Limits.
+            (
+                SIGXCPU,
+                vec![told(SIGXCPU, 0x80, plain)],
+                "used up its processor time [certain: told to its handler]",
+            ),
+            (
+                SIGXCPU,
+                vec![cpu(1, 2, 1)],
+                "used up its processor time [probable: its processor time had reached the limit]",
+            ),
+            (
+                SIGXCPU,
+                vec![cpu(5, 6, 1)],
+                "killed by SIGXCPU, sender unknown [certain: kernel status]",
+            ),
+            (
+                SIGXFSZ,
+                vec![told(SIGXFSZ, 0x80, plain)],
+                "wrote a file beyond the limit [certain: told to its handler]",
+            ),
+        ];
+        for (signal, evidence, line) in rows {
+            let verdict = Verdict::new(killed(signal), &evidence);
+            assert_eq!(verdict.to_string(), line, "{signal} {evidence:?}");
+        }
+    }
+
+    #[test]
+    fn who_ended_itself_did_so_whatever_was_sent() {
+        let status = OsStatus {
+            si_code: 1,
+            si_status: 3,
+        };
+        for evidence in [vec![], vec![sent(SIGKILL)], vec![oom(true, 5)]] {
+            let verdict = Verdict::new(status, &evidence);
+            assert_eq!(
+                (verdict.cause, verdict.confidence),
+                (Cause::Itself, Confidence::Certain)
+            );
+        }
+    }
+}
