@@ -28,6 +28,7 @@ fn main() {
             si_status: 9,
         },
         usage: Usage::NONE,
+        evidence: Vec::new(),
         at,
     };
     let events = [

@@ -303,9 +303,11 @@ impl Central {
                 let exiting = ends::is_exiting(os_pid);
                 self.events.push_back(Event::Examined { process, exiting });
             }
-            Effect::Kill { os_pid } => {
-                if let Some(pid) = os_pid.to_rustix() {
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+            Effect::Kill { process, os_pid } => {
+                let pid = os_pid.to_rustix();
+                let sent = pid.map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+                if sent != Some(Ok(())) {
+                    self.events.push_back(Event::NotSent { process });
                 }
             }
             Effect::Close { process } => self.close(process),

@@ -75,14 +75,10 @@ impl AbnormalExit {
     }
 }
 
-/// One line, for people.
+/// One line, for people: the report's, and the number of those that were missed.
 impl fmt::Display for AbnormalExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.pid, self.function)?;
-        if let Some(os_pid) = self.report.os_pid {
-            write!(f, " (pid {os_pid})")?;
-        }
-        write!(f, " {}", self.reason)?;
+        self.report.fmt(f)?;
         if self.missed > 0 {
             write!(
                 f,
@@ -94,21 +90,32 @@ impl fmt::Display for AbnormalExit {
     }
 }
 
+/// One line, for people.
+impl fmt::Display for Down {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason {
+            ExitReason::NoProcess => write!(f, "{} was no process", self.pid),
+            _ => self.report.fmt(f),
+        }
+    }
+}
+
 fn told(ended: &Ended, report: Option<Envelope>) -> (ExitReason, ExitReport) {
-    let mut exit = ExitReport::default();
     let Some(facts) = &ended.facts else {
-        return (ExitReason::NoProcess, exit);
+        return (ExitReason::NoProcess, ExitReport::default());
     };
-    exit.os_pid = Some(facts.os_pid);
-    exit.status = Some(facts.end.status);
-    exit.started = Some(facts.started);
-    exit.ended = Some(facts.end.at);
-    exit.usage = Some(facts.end.usage.clone());
     let reason = match report {
         None if ended.reported => {
             ExitReason::undelivered("no file descriptor was left for it, or too many are under way")
         }
         report => ExitReason::new(facts.end.status, report.filter(|_| ended.reported)),
     };
-    (reason, exit)
+    let end = &facts.end;
+    let mut report = ExitReport::new(facts.os_pid, end.status, end.evidence.clone(), &reason);
+    report.label = Some(ended.name.clone());
+    report.process = Some(ended.pid.to_string());
+    report.started = Some(facts.started);
+    report.ended = Some(end.at);
+    report.usage = Some(end.usage.clone());
+    (reason, report)
 }

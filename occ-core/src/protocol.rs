@@ -5,7 +5,7 @@
 
 use occ_inbox::{Pid, Refusal, Standing};
 pub use occ_proc::Moment;
-use occ_proc::Usage;
+use occ_proc::{Evidence, Usage};
 use occ_sck::{Body, Bytes, Envelope, Packet, TypeKey};
 use occ_spawn::{OsPid, OsStatus};
 use serde::{Deserialize, Serialize};
@@ -316,6 +316,8 @@ pub struct End {
     pub status: OsStatus,
     /// What it had used.
     pub usage: Usage,
+    /// What else is known of how it came to its end.
+    pub evidence: Vec<Evidence>,
     /// When this was noticed.
     pub at: Moment,
 }

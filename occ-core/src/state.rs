@@ -15,6 +15,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use occ_inbox::Pid;
+use occ_proc::Sent;
 use occ_sck::{Blob, MAX_NAME};
 use occ_spawn::OsPid;
 use occ_spawn::entry::LastWords;
@@ -26,6 +27,7 @@ mod beginnings;
 mod connections;
 mod ends;
 mod event;
+mod ledger;
 #[cfg(test)]
 mod model;
 mod monitors;
@@ -33,6 +35,7 @@ mod monitors;
 mod tests;
 
 pub use event::{Effect, Event};
+use ledger::Why;
 
 /// A process, by its number in this system.
 pub type Serial = u64;
@@ -62,8 +65,8 @@ struct Process {
     name: String,
     /// Its control socket is open.
     open: bool,
-    /// Killed before it ran.
-    doomed: bool,
+    /// Killed before it ran: by whom, and what for.
+    doomed: Option<Why>,
     /// Who is to be told of its end, under which number.
     watchers: BTreeSet<(Serial, u64)>,
     /// Whose end it is to be told of, by its own number.
@@ -75,6 +78,8 @@ struct Process {
     words: LastWords,
     /// It has said something of its end that could not be heard.
     unheard: bool,
+    /// The signals that were sent to it from here, written down before they were.
+    sent: Vec<Sent>,
 }
 
 impl Process {
@@ -83,13 +88,14 @@ impl Process {
             phase,
             name,
             open: true,
-            doomed: false,
+            doomed: None,
             watchers: BTreeSet::new(),
             watching: HashMap::new(),
             peers: HashSet::new(),
             questions: BTreeSet::new(),
             words: LastWords::default(),
             unheard: false,
+            sent: Vec::new(),
         }
     }
 
@@ -214,6 +220,7 @@ impl State {
             Event::HungUp { process } => self.hung_up(process, effects),
             Event::Ended { process, end } => self.ended(process, end, effects),
             Event::Examined { process, exiting } => self.examined(process, exiting, effects),
+            Event::NotSent { process } => self.not_sent(process),
             Event::NoPair { closed, other } => self.no_pair(closed, other, effects),
             Event::Stop => self.stop(effects),
         }
@@ -270,7 +277,7 @@ impl State {
                     None => Reply::NoProcess { id },
                 }
             }
-            Request::Kill { id, pid } => self.kill(id, pid, effects),
+            Request::Kill { id, pid } => self.kill(by, id, pid, effects),
         };
         effects.push(Effect::Reply { to: by, reply });
     }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::kernel_log::OomKill;
-use crate::moment::Moment;
 use crate::os_pid::OsPid;
 use crate::signal::Signal;
 
@@ -69,8 +68,6 @@ pub struct Sent {
     pub by: String,
     /// What for.
     pub why: String,
-    /// When it was written down, which is before it was sent.
-    pub at: Moment,
 }
 
 /// What the kernel tells a handler of a signal: sigaction(2).
@@ -100,13 +97,8 @@ pub struct SignalInfo {
 
 impl Sent {
     /// A signal that is about to be sent.
-    pub fn new(signal: i32, by: String, why: String, at: Moment) -> Sent {
-        Sent {
-            signal,
-            by,
-            why,
-            at,
-        }
+    pub fn new(signal: i32, by: String, why: String) -> Sent {
+        Sent { signal, by, why }
     }
 }
 

@@ -371,7 +371,6 @@ mod tests {
     use super::*;
     use crate::evidence::Sent;
     use crate::kernel_log::OomKill;
-    use crate::moment::Moment;
 
     const SIGTERM: i32 = Raw::TERM.as_raw();
 
@@ -385,7 +384,7 @@ mod tests {
 
     fn sent(signal: i32) -> Evidence {
         let (by, why) = ("<0.1>".to_owned(), "asked".to_owned());
-        Evidence::Sent(Sent::new(signal, by, why, Moment::ZERO))
+        Evidence::Sent(Sent::new(signal, by, why))
     }
 
     fn logged(by_number: bool) -> Evidence {

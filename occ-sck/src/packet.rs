@@ -184,6 +184,30 @@ impl Packet {
         )
     }
 
+    /// Sends this packet with `payload` in place of its own, which must be as long. It takes no memory and no lock, so that
+    /// a signal handler can do it with a packet that was made before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send`].
+    ///
+    /// # Panics
+    ///
+    /// If the lengths differ, or the packet has more than one part.
+    pub fn send_in_place(
+        &self,
+        payload: &[u8],
+        socket: &Socket,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        assert!(
+            self.header.parts == 1 && payload.len() == self.payload().len(),
+            "the length of a packet is in its header"
+        );
+        let head = &self.frame[..self.payload_at()];
+        socket.send(&[IoSlice::new(head), IoSlice::new(payload)], &[], deadline)
+    }
+
     /// Sends the whole packet as one datagram, or nothing of it: what is too long for one travels in a
     /// [`Blob`].
     ///

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use occ_proc::{Io, Moment, OsPid, OsStatus};
+use occ_proc::{Evidence, Io, Moment, OsPid, OsStatus};
 use occ_sck::{
     Assembler, Deadline, FrameError, Limits, MAX_DATAGRAM, ReceiveError, Received, Socket,
 };
@@ -14,7 +14,8 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::error::{SpawnError, WaitError};
-use crate::exit::{ExitReason, ExitReport, LastWords};
+use crate::exit::{ExitReason, LastWords};
+use crate::report::ExitReport;
 use crate::spawner::Inner;
 use crate::sys::{self, Ended, Whom};
 
@@ -129,24 +130,22 @@ impl Child {
         let io = Io::of(self.os_pid);
         let Ended { status, mut usage } = self.reap()?;
         usage.io = io;
-        let reason = self.reason(status);
+        let (reason, evidence) = self.reason(status);
+        let mut report = ExitReport::new(self.os_pid, status, evidence, &reason);
+        report.started = Some(self.started);
+        report.ended = Some(ended);
+        report.usage = Some(usage);
         let exit = Exit {
             os_pid: self.os_pid,
             reason,
-            report: ExitReport {
-                os_pid: Some(self.os_pid),
-                status: Some(status),
-                started: Some(self.started),
-                ended: Some(ended),
-                usage: Some(usage),
-            },
+            report,
         };
         self.exit = Some(exit.clone());
         Ok(Some(exit))
     }
 
     /// What the process said, as far as the kernel's answer confirms it.
-    fn reason(&mut self, status: OsStatus) -> ExitReason {
+    fn reason(&mut self, status: OsStatus) -> (ExitReason, Vec<Evidence>) {
         // A long report comes as a descriptor. This one has served, so there is room.
         self.pidfd = None;
         let mut words = LastWords::default();
@@ -169,12 +168,14 @@ impl Child {
                 _ => break,
             }
         }
-        match (words.confirmed_by(status), lost) {
+        let evidence = words.evidence(status).into_iter().collect();
+        let reason = match (words.confirmed_by(status), lost) {
             (None, Some(error)) if status.signal().is_none() => {
                 ExitReason::undelivered(&error.to_string())
             }
             (report, _) => ExitReason::new(status, report),
-        }
+        };
+        (reason, evidence)
     }
 
     fn reap(&self) -> Result<Ended, WaitError> {

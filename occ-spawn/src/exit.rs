@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use occ_proc::{Moment, OsPid, OsStatus, Signal, Usage};
+use occ_proc::{Evidence, OsStatus, Signal, SignalInfo};
 use occ_sck::{DecodeError, Envelope, Term};
 
+use crate::last_signal;
 use crate::outcome::{ErrorReport, PanicReport, STATUS_ERROR, STATUS_PANIC, STATUS_VALUE, kind};
 
 /// Why a process ended.
@@ -25,22 +26,6 @@ pub enum ExitReason {
     Signal(Signal),
     /// There was no such process when somebody began to ask.
     NoProcess,
-}
-
-/// What is known of a process that has ended, besides the reason.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ExitReport {
-    /// What the kernel called it.
-    pub os_pid: Option<OsPid>,
-    /// What the kernel said of its end.
-    pub status: Option<OsStatus>,
-    /// When it began, seen from outside.
-    pub started: Option<Moment>,
-    /// When its end was noticed.
-    pub ended: Option<Moment>,
-    /// What it has used, and those of its own children that it had waited for.
-    pub usage: Option<Usage>,
 }
 
 /// A value that a process ended with, of a type that only the receiver knows.
@@ -128,6 +113,8 @@ pub struct Panic {
 pub struct LastWords {
     outcome: Option<Envelope>,
     panic: Option<Envelope>,
+    /// What the first handler was told. Where two threads fault at once, the kernel ends the process by the first.
+    signal: Option<SignalInfo>,
 }
 
 impl LastWords {
@@ -136,9 +123,23 @@ impl LastWords {
         match envelope.kind {
             kind::VALUE | kind::ERROR | kind::FAILURE => self.outcome = Some(envelope),
             kind::PANIC => self.panic = Some(envelope),
+            kind::SIGNAL => self.signal = self.signal.take().or(last_signal::read(&envelope)),
             _ => return Some(envelope),
         }
         None
+    }
+
+    /// What it has said that speaks for one cause or another of the end that the kernel tells.
+    pub fn evidence(&self, status: OsStatus) -> Option<Evidence> {
+        let number = status.signal()?.number();
+        match &self.signal {
+            Some(info) => Some(Evidence::Told(info.clone())),
+            // Nobody in the process hears of this one.
+            None if number == libc::SIGKILL => None,
+            // The panic has been told in its place.
+            None if number == libc::SIGABRT && self.panic.is_some() => None,
+            None => Some(Evidence::HandlerSilent),
+        }
     }
 
     /// The report that agrees with how the kernel says the process ended.

@@ -45,9 +45,11 @@ mod exit;
 mod function;
 mod image;
 mod keeper;
+mod last_signal;
 mod outcome;
 mod panic;
 mod process;
+mod report;
 mod spawner;
 mod sys;
 mod title;
@@ -69,8 +71,12 @@ pub mod kernel {
 
 pub use child::{Child, Exit};
 pub use error::{SpawnError, WaitError};
-pub use exit::{ExitReason, ExitReport, Failure, Panic, Value};
+pub use exit::{ExitReason, Failure, Panic, Value};
 pub use function::{Arguments, Function, Outcome, result_kind};
-pub use occ_proc::{Field, Io, Missing, Moment, OsPid, OsStatus, Signal, Switches, Usage};
+pub use occ_proc::{
+    Cause, Confidence, Evidence, Field, Io, Missing, Moment, OsPid, OsStatus, Sent, Signal,
+    SignalInfo, Switches, Usage, Verdict,
+};
 pub use process::{exit, fail};
+pub use report::ExitReport;
 pub use spawner::Spawner;

@@ -27,6 +27,8 @@ pub mod kind {
     pub const PANIC: u8 = SPAWN + 8;
     /// To a zygote, and back: which process did you fork for this?
     pub const WHICH: u8 = SPAWN + 9;
+    /// A signal is about to end the process.
+    pub const SIGNAL: u8 = SPAWN + 10;
 }
 
 /// The status of a process that ended with a value.

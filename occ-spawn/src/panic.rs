@@ -94,23 +94,26 @@ pub(crate) fn catch(function: impl FnOnce() -> End) -> End {
     }
 }
 
-/// Sends the report of the panic that aborts this process, if one does.
+/// Sends the report of the panic that aborts this process, if one does; true if it has.
 ///
 /// It runs in a signal handler, on the thread that aborts: it takes no lock and no memory.
-pub(crate) fn tell_abort() {
+pub(crate) fn tell_abort() -> bool {
     if !std::thread::panicking() || !HAS_LAST.get() {
-        return;
+        return false;
     }
     let Some(control) = process::own_control() else {
-        return;
+        return false;
     };
-    let _ = LAST.try_with(|last| {
+    let told = LAST.try_with(|last| {
         if let Ok(last) = last.try_borrow()
             && let Some(last) = &*last
         {
-            let _ = last.packet.send_part(0, control, &[], Deadline::Now);
+            let sent = last.packet.send_part(0, control, &[], Deadline::Now);
+            return sent.is_ok();
         }
+        false
     });
+    told.unwrap_or(false)
 }
 
 impl PanicReport {

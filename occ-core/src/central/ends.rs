@@ -78,11 +78,17 @@ impl Central {
         };
         usage.io = io;
         let at = Moment::now();
+        let evidence = Vec::new();
         self.awaited.remove(&process);
         self.by_os_pid.remove(&os_pid);
         self.events.push_back(Event::Ended {
             process,
-            end: End { status, usage, at },
+            end: End {
+                status,
+                usage,
+                evidence,
+                at,
+            },
         });
         self.settle();
     }
@@ -137,11 +143,17 @@ impl Central {
         };
         usage.io = io;
         let at = Moment::now();
+        let evidence = Vec::new();
         if let Some(newest) = self.unborn.keys().next_back().copied() {
             self.strays.insert(
                 os_pid,
                 Stray {
-                    end: End { status, usage, at },
+                    end: End {
+                        status,
+                        usage,
+                        evidence,
+                        at,
+                    },
                     newest,
                 },
             );

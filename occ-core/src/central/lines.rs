@@ -111,7 +111,9 @@ impl Central {
                 self.not_made(serial, NotSpawned::Fork { errno });
             }
             kind::REQUEST if from_itself => self.request(serial, envelope),
-            spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC if from_itself => {
+            spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC | spawn::SIGNAL
+                if from_itself =>
+            {
                 // A report is kept until the end, and needs none.
                 envelope.fds.clear();
                 self.events.push_back(Event::Said {

@@ -174,6 +174,7 @@ mod tests {
                         si_status: 1,
                     },
                     usage: Usage::NONE,
+                    evidence: Vec::new(),
                     at: Moment::ZERO,
                 },
             })),

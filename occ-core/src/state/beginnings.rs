@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use occ_spawn::OsPid;
 use occ_spawn::zygote::Args;
 
+use super::ledger::Why;
 use super::{Asker, Effect, Phase, Process, Serial, State};
 use crate::protocol::{Moment, NotSpawned, Reply};
 
@@ -109,10 +110,12 @@ impl State {
         let Some(process) = self.processes.get(&serial) else {
             return;
         };
-        if process.doomed || self.stopping {
-            effects.push(Effect::Kill { os_pid });
+        let open = process.open;
+        let stop = self.stopping.then_some(Why::Stop);
+        if let Some(why) = process.doomed.or(stop) {
+            self.kill_for(serial, why, effects);
         }
-        if !process.open {
+        if !open {
             effects.push(Effect::AwaitEnd {
                 process: serial,
                 os_pid,

@@ -3,20 +3,30 @@
 use std::rc::Rc;
 
 use occ_inbox::{Pid, Refusal};
+use occ_proc::Evidence;
 
+use super::ledger::Why;
 use super::{Effect, Phase, Process, Serial, State};
 use crate::protocol::{End, Ended, Facts, News, Reply};
 
 impl State {
-    pub(super) fn kill(&mut self, id: u64, pid: Pid, effects: &mut Vec<Effect>) -> Reply {
-        let found = self.find(pid).and_then(|serial| self.process(serial));
-        let Some(process) = found else {
+    pub(super) fn kill(
+        &mut self,
+        by: Serial,
+        id: u64,
+        pid: Pid,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        let Some(serial) = self.find(pid) else {
+            return Reply::NoProcess { id };
+        };
+        let Some(process) = self.process(serial) else {
             return Reply::NoProcess { id };
         };
         match process.phase {
             Phase::Host => return Reply::IsHost { id },
-            Phase::Launching(_) => process.doomed = true,
-            Phase::Running { os_pid, .. } => effects.push(Effect::Kill { os_pid }),
+            Phase::Launching(_) => process.doomed = Some(Why::Asked(by)),
+            Phase::Running { .. } => self.kill_for(serial, Why::Asked(by), effects),
         }
         Reply::Done { id }
     }
@@ -41,7 +51,7 @@ impl State {
         }
     }
 
-    pub(super) fn ended(&mut self, serial: Serial, end: End, effects: &mut Vec<Effect>) {
+    pub(super) fn ended(&mut self, serial: Serial, mut end: End, effects: &mut Vec<Effect>) {
         let Some(process) = self.processes.get(&serial) else {
             return;
         };
@@ -58,9 +68,12 @@ impl State {
         // With process zero of a `run` everything ends. The others are killed before they hear of it: none is
         // to fail for want of it, and be reported for that.
         if !self.host_listed && serial == self.host + 1 {
-            self.kill_all(effects);
+            self.kill_all(Why::Over, effects);
         }
 
+        end.evidence.extend(process.words.evidence(status));
+        end.evidence
+            .extend(process.sent.drain(..).map(Evidence::Sent));
         let report = std::mem::take(&mut process.words)
             .confirmed_by(status)
             .map(Rc::new);
@@ -128,16 +141,15 @@ impl State {
         if self.stopping {
             return;
         }
-        self.kill_all(effects);
+        self.kill_all(Why::Stop, effects);
         self.finish_if_empty(effects);
     }
 
-    pub(super) fn kill_all(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn kill_all(&mut self, why: Why, effects: &mut Vec<Effect>) {
         self.stopping = true;
-        for process in self.processes.values() {
-            if let Some(os_pid) = process.os_pid() {
-                effects.push(Effect::Kill { os_pid });
-            }
+        let all: Vec<Serial> = self.processes.keys().copied().collect();
+        for process in all {
+            self.kill_for(process, why, effects);
         }
     }
 

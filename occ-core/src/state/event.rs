@@ -86,6 +86,11 @@ pub enum Event {
         /// It is on its way out: its end will be known in a moment.
         exiting: bool,
     },
+    /// A signal could not be sent.
+    NotSent {
+        /// To whom.
+        process: Serial,
+    },
     /// A connection could not be made, because one of the two does not listen any more.
     NoPair {
         /// The one that does not listen.
@@ -173,8 +178,10 @@ pub enum Effect {
         /// What the kernel calls it.
         os_pid: OsPid,
     },
-    /// Send SIGKILL. The process is unreaped.
+    /// Send SIGKILL. The process is unreaped. If the kernel does not let it through, that is an [`Event::NotSent`].
     Kill {
+        /// To whom.
+        process: Serial,
         /// What the kernel calls it.
         os_pid: OsPid,
     },

@@ -192,7 +192,7 @@ impl Run {
                 assert_eq!(asked, os_pid(process));
                 model.examined.insert(process);
             }
-            Effect::Kill { os_pid } => {
+            Effect::Kill { os_pid, .. } => {
                 let process = Serial::from(os_pid.get() - 1000);
                 assert!(
                     model.runs(process),

@@ -108,6 +108,7 @@ pub(super) fn end(status: OsStatus) -> End {
     End {
         status,
         usage: Usage::NONE,
+        evidence: Vec::new(),
         at: Moment::ZERO,
     }
 }
@@ -196,7 +197,7 @@ fn words(effect: &Effect) -> String {
             assert_eq!(*asked, os_pid(*process));
             format!("examine {process}")
         }
-        Effect::Kill { os_pid } => format!("kill {}", os_pid.get() - 1000),
+        Effect::Kill { os_pid, .. } => format!("kill {}", os_pid.get() - 1000),
         Effect::Close { process } => format!("close {process}"),
         Effect::Abnormal { ended, report } => {
             format!("abnormal: {}", end_in_words(ended, report.as_deref()))
@@ -981,4 +982,64 @@ fn a_wish_for_one_that_is_being_made_waits_until_it_has_begun() {
     s.hangs_up(2);
     s.ends(2, code(0));
     assert_eq!(s.begins(5), ["1 #7 spawned 5"]);
+}
+
+// ---- the ledger ----
+
+/// What is told of how a process came to its end, in words.
+fn evidence_of(effects: &[Effect]) -> Vec<String> {
+    let told = effects.iter().find_map(|effect| match effect {
+        Effect::Down { ended, .. } | Effect::Abnormal { ended, .. } => ended.facts.as_ref(),
+        _ => None,
+    });
+    let told = &told.expect("an end that is told").end.evidence;
+    told.iter().map(ToString::to_string).collect()
+}
+
+fn end_of_2(system: &mut System, status: OsStatus) -> Vec<String> {
+    let mut effects = Vec::new();
+    let end = end(status);
+    system
+        .0
+        .handle(Event::Ended { process: 2, end }, &mut effects);
+    evidence_of(&effects)
+}
+
+#[test]
+fn who_killed_is_written_down_before_the_signal_and_told() {
+    let mut s = System::with([2, 3]);
+    s.monitor(HOST, 1, 2);
+    assert_eq!(s.kill(3, 5, 2), ["kill 2", "3 #5 done"]);
+    // The first that was sent has ended it.
+    assert_eq!(s.kill(HOST, 6, 2), ["kill 2", "1 #6 done"]);
+    let told = end_of_2(&mut s, signal(SIGKILL));
+    assert_eq!(told, ["SIGKILL sent by <0.3>: it asked for that"]);
+}
+
+#[test]
+fn a_signal_that_the_kernel_did_not_let_through_is_no_evidence() {
+    let mut s = System::with([2]);
+    s.monitor(HOST, 1, 2);
+    s.kill(HOST, 5, 2);
+    assert!(s.handle(Event::NotSent { process: 2 }).is_empty());
+    assert_eq!(end_of_2(&mut s, signal(SIGKILL)), [""; 0]);
+}
+
+#[test]
+fn one_that_was_killed_before_it_began_is_told_so() {
+    let mut s = System::new();
+    s.ask(HOST, spawn(5, Some(1)));
+    s.kill(HOST, 6, 2);
+    s.begins(2);
+    let told = end_of_2(&mut s, signal(SIGKILL));
+    assert_eq!(told, ["SIGKILL sent by <0.1>: it asked for that"]);
+}
+
+/// The control: what nobody asked for, nobody is said to have.
+#[test]
+fn nobody_is_said_to_have_killed_whom_nobody_killed() {
+    let mut s = System::with([2, 3]);
+    s.monitor(HOST, 1, 2);
+    s.kill(HOST, 6, 3);
+    assert_eq!(end_of_2(&mut s, signal(SIGKILL)), [""; 0]);
 }

@@ -1,11 +1,11 @@
 //! Signals: masks, and what processes of ours do when one comes.
-#![expect(unsafe_code, reason = "signal handlers")]
+#![expect(unsafe_code, reason = "signal masks and actions")]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use super::overflow::install_overflow_handler;
+use super::handlers;
 
 /// Runs `body` with every signal blocked on this thread, and so on the threads that it starts.
 pub(crate) fn with_signals_blocked<T>(body: impl FnOnce() -> T) -> T {
@@ -31,7 +31,7 @@ pub(crate) fn unblock_signals() {
 }
 
 /// True when the signal is ignored.
-fn is_ignored(signal: c_int) -> bool {
+pub(super) fn is_ignored(signal: c_int) -> bool {
     let mut old = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: sigaction with no new action only writes the old one.
     unsafe { libc::sigaction(signal, ptr::null(), old.as_mut_ptr()) };
@@ -65,53 +65,5 @@ pub(super) fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int
 /// it has children that reap themselves, and every exit reason would be lost.
 pub(crate) fn set_up_signals() {
     set_action(libc::SIGCHLD, libc::SIG_DFL, 0);
-    // A handler that does nothing is as good as ignoring, and an exec takes it away: a program that is
-    // started from here finds the default, as it expects.
-    set_action(
-        libc::SIGPIPE,
-        on_pipe as extern "C" fn(c_int) as usize,
-        libc::SA_RESTART,
-    );
-    for signal in [libc::SIGINT, libc::SIGQUIT] {
-        if !is_ignored(signal) {
-            let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_interrupt;
-            set_action(
-                signal,
-                handler as usize,
-                libc::SA_SIGINFO | libc::SA_RESTART,
-            );
-        }
-    }
-    if !is_ignored(libc::SIGABRT) {
-        let handler: extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void) = on_abort;
-        set_action(libc::SIGABRT, handler as usize, libc::SA_SIGINFO);
-    }
-    install_overflow_handler();
-}
-
-extern "C" fn on_pipe(_: c_int) {}
-
-/// From the terminal: nothing, the host alone decides. From kill(2): what it would have done without us.
-extern "C" fn on_interrupt(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
-    let code = unsafe { (*info).si_code };
-    if code != libc::SI_KERNEL {
-        set_action(signal, libc::SIG_DFL, 0);
-        // SAFETY: raise is async-signal-safe. The signal is blocked until this handler returns.
-        unsafe { libc::raise(signal) };
-    }
-}
-
-/// From abort(3), when a panic could not unwind: the last moment to tell it. In any case, then, the default.
-extern "C" fn on_abort(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler.
-    let code = unsafe { (*info).si_code };
-    // abort(3) sends the signal to its own thread, and kill(2) to the process: to one of its threads, any of
-    // which may be panicking for reasons of its own.
-    if code == libc::SI_TKILL {
-        crate::panic::tell_abort();
-    }
-    set_action(signal, libc::SIG_DFL, 0);
-    // SAFETY: raise is async-signal-safe. The signal is blocked until this handler returns.
-    unsafe { libc::raise(signal) };
+    handlers::install();
 }

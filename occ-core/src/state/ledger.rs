@@ -1,0 +1,66 @@
+//! Who was killed from here, by whose wish, and what for.
+//!
+//! It is written down before the signal is sent, and a signal is only sent to a process that is in the table, which is not
+//! reaped and whose end was not seen. So of an end by such a signal it is known for certain where it came from, unless the
+//! kernel says otherwise.
+
+use std::fmt;
+
+use occ_proc::Sent;
+
+use super::{Effect, Phase, Serial, State};
+
+/// Why a process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A process asked for it.
+    Asked(Serial),
+    /// The system ends.
+    Stop,
+    /// Process zero has ended, and `run` with it.
+    Over,
+}
+
+/// As it is told: what for.
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Asked(_) => "it asked for that",
+            Why::Stop => "the system was stopped",
+            Why::Over => "process zero had ended",
+        })
+    }
+}
+
+impl State {
+    /// Kills a process that runs.
+    pub(super) fn kill_for(&mut self, serial: Serial, why: Why, effects: &mut Vec<Effect>) {
+        let by = match why {
+            Why::Asked(by) => self.pid(by).to_string(),
+            Why::Stop | Why::Over => "the system".to_owned(),
+        };
+        let Some(process) = self.processes.get_mut(&serial) else {
+            return;
+        };
+        let Phase::Running { os_pid, .. } = process.phase else {
+            return;
+        };
+        // One entry is enough: the first that was sent has ended it.
+        if process.sent.is_empty() {
+            process
+                .sent
+                .push(Sent::new(libc::SIGKILL, by, why.to_string()));
+        }
+        effects.push(Effect::Kill {
+            process: serial,
+            os_pid,
+        });
+    }
+
+    /// The kernel did not let a signal through: it has not ended anybody.
+    pub(super) fn not_sent(&mut self, serial: Serial) {
+        if let Some(process) = self.processes.get_mut(&serial) {
+            process.sent.clear();
+        }
+    }
+}
