@@ -50,8 +50,9 @@ pub use processes::{
 pub use system::{System, run, start, start_with};
 
 pub use occ_core::{
-    AbnormalExit, Arguments, Builder, DecodeError, Down, ExitReason, ExitReport, Failure, Field,
-    Function, Io, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid,
-    ProcessInfo, Receive, ReceiveError, RunError, SendError, Signal, SpawnError, StartError,
-    Switches, SystemError, Term, Usage, Value, exit, fail, result_kind,
+    AbnormalExit, Arguments, Builder, Cause, Confidence, DecodeError, Down, Evidence, ExitReason,
+    ExitReport, Failure, Field, Function, Io, Message, Missing, Moment, MonitorRef, OsPid,
+    OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive, ReceiveError, RunError, SendError, Sent,
+    Signal, SignalInfo, SpawnError, StartError, Switches, SystemError, Term, Usage, Value, Verdict,
+    exit, fail, result_kind,
 };

@@ -8,6 +8,7 @@
 //! - [`lines`]: what processes say, and what they are owed.
 //! - [`forks`]: processes on their way from the zygote.
 //! - [`ends`]: how ends are noticed.
+//! - [`clues`]: what the kernel knows of how they came.
 //! - [`unwatched`]: ends that nobody watched, told to the host.
 //! - [`crowded`]: who waits for room for descriptors.
 
@@ -30,12 +31,14 @@ use crate::protocol::{News, kind};
 use crate::state::{Effect, Event, Serial, State};
 use crate::sys;
 
+mod clues;
 mod crowded;
 mod ends;
 mod forks;
 mod lines;
 mod unwatched;
 
+use clues::Clues;
 use crowded::Crowd;
 use ends::Stray;
 use forks::{Order, Unborn};
@@ -111,6 +114,7 @@ struct Central {
     buffer: Vec<u8>,
     unwatched: Unwatched,
     crowd: Crowd,
+    clues: Clues,
     finished: bool,
 }
 
@@ -164,6 +168,7 @@ impl Central {
             buffer: vec![0; MAX_DATAGRAM],
             unwatched: Unwatched::default(),
             crowd: Crowd::default(),
+            clues: Clues::new(),
             finished: false,
         };
         for (fd, name) in [

@@ -53,6 +53,7 @@ pub use system::{Builder, System};
 pub use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
 pub use occ_sck::{DecodeError, Term};
 pub use occ_spawn::{
-    Arguments, ExitReason, ExitReport, Failure, Field, Function, Io, Missing, Moment, OsPid,
-    OsStatus, Outcome, Panic, Signal, Switches, Usage, Value, exit, fail, result_kind,
+    Arguments, Cause, Confidence, Evidence, ExitReason, ExitReport, Failure, Field, Function, Io,
+    Missing, Moment, OsPid, OsStatus, Outcome, Panic, Sent, Signal, SignalInfo, Switches, Usage,
+    Value, Verdict, exit, fail, result_kind,
 };

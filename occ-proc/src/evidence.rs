@@ -52,7 +52,7 @@ pub enum Evidence {
     },
     /// It had become another program (execve(2)).
     Executed {
-        /// Which.
+        /// Its name.
         exe: String,
     },
 }
@@ -81,6 +81,8 @@ pub struct SignalInfo {
     pub code: i32,
     /// The process that sent it, where one did.
     pub sender: Option<OsPid>,
+    /// That is the process itself, one of its threads, or the kernel in its name.
+    pub from_itself: bool,
     /// The user that this process was of.
     pub user: Option<u32>,
     /// The address that was touched, where that was wrong.
@@ -109,6 +111,7 @@ impl SignalInfo {
             signal,
             code,
             sender: None,
+            from_itself: false,
             user: None,
             address: None,
             call: None,

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::missing::{Field, Missing};
 use crate::os_pid::OsPid;
 
+/// The kernel's mark on a process that was forked and has executed nothing (include/linux/sched.h).
+const PF_FORKNOEXEC: u64 = 0x40;
+
 /// What a process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -46,6 +49,8 @@ pub struct Stat {
     pub session: u32,
     /// How many threads it has.
     pub threads: u32,
+    /// It has executed a program since it was forked (`PF_FORKNOEXEC` is gone). Also told of a zombie.
+    pub executed: bool,
     /// When it started, after the machine did, by the clock's hundredth of a second: two processes that had one OS pid one
     /// after the other can have started in the same.
     pub started: Duration,
@@ -92,6 +97,7 @@ impl Stat {
             parent: short(4).filter(|parent| *parent > 0).map(OsPid::new),
             group: short(5)?,
             session: short(6)?,
+            executed: number(9)? & PF_FORKNOEXEC == 0,
             minor_faults: number(10)?,
             major_faults: number(12)?,
             user_time: time(14)?,
@@ -141,6 +147,10 @@ mod tests {
         assert_eq!(stat.parent, Some(OsPid::new(7)));
         assert_eq!((stat.group, stat.session, stat.threads), (8, 9, 5));
         assert_eq!((stat.minor_faults, stat.major_faults), (101, 3));
+        // 4194304 is PF_RANDOMIZE; with PF_FORKNOEXEC it would be 4194368.
+        assert!(stat.executed);
+        let forked = line("name").replace("4194304", "4194368");
+        assert!(!Stat::parse(forked.as_bytes()).expect("a line").executed);
         assert_eq!(stat.user_time, ticks(250));
         assert_eq!(stat.system_time, ticks(75));
         assert_eq!(stat.started, ticks(12345));

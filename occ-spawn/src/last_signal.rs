@@ -27,6 +27,7 @@ pub(crate) struct Told {
     pub(crate) user: Option<u32>,
     pub(crate) address: Option<u64>,
     pub(crate) call: Option<u32>,
+    pub(crate) from_itself: bool,
     pub(crate) on_main_thread: bool,
     pub(crate) stack_overflow: bool,
     pub(crate) thread: [u8; NAME],
@@ -78,6 +79,7 @@ impl Told {
             self.call.is_some(),
             self.on_main_thread,
             self.stack_overflow,
+            self.from_itself,
         ];
         let mut word = 0_u32;
         for (number, flag) in flags.into_iter().enumerate() {
@@ -116,6 +118,7 @@ impl Told {
             call: if_set(3)(word(24)?),
             on_main_thread: flags & 16 != 0,
             stack_overflow: flags & 32 != 0,
+            from_itself: flags & 64 != 0,
             thread: bytes.get(32..)?.try_into().ok()?,
         })
     }
@@ -126,6 +129,7 @@ impl Told {
         let name = String::from_utf8_lossy(name).into_owned();
         let mut info = SignalInfo::new(self.signal, self.code, name);
         info.sender = self.sender.map(OsPid::new);
+        info.from_itself = self.from_itself;
         info.user = self.user;
         info.address = self.address;
         info.call = self.call;
@@ -148,6 +152,7 @@ mod tests {
             user: Some(0),
             address: Some(0),
             call: Some(39),
+            from_itself: true,
             on_main_thread: true,
             stack_overflow: true,
             thread: *b"a name, 16 bytes",
@@ -176,6 +181,10 @@ mod tests {
             },
             Told {
                 stack_overflow: true,
+                ..Told::default()
+            },
+            Told {
+                from_itself: true,
                 ..Told::default()
             },
         ];

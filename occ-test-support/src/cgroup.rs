@@ -1,9 +1,9 @@
-//! A control group in which fork(2) can be made to fail.
+//! A control group: one in which fork(2) can be made to fail, and one in which memory runs out.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// A group of the pids controller, gone when it is dropped and empty.
+/// A control group, gone when it is dropped and empty.
 #[derive(Debug)]
 pub struct Cgroup(PathBuf);
 
@@ -20,6 +20,24 @@ impl Cgroup {
         }
         fs::remove_dir(&path).expect("it was made just now");
         None
+    }
+
+    /// Makes one whose processes may have so many bytes of memory together; `None` where this user may not, or the
+    /// controller is not mounted as version 1.
+    #[must_use]
+    pub fn of_memory(limit: u64) -> Option<Cgroup> {
+        let name = format!("/sys/fs/cgroup/memory/occ-test-{}", std::process::id());
+        let group = Cgroup(PathBuf::from(name));
+        fs::create_dir(&group.0).ok()?;
+        let file = group.0.join("memory.limit_in_bytes");
+        (file.exists() && fs::write(file, limit.to_string()).is_ok()).then_some(group)
+    }
+
+    /// Where processes write their number to be in it.
+    #[must_use]
+    pub fn entrance(&self) -> String {
+        let path = self.0.join("cgroup.procs");
+        path.to_string_lossy().into_owned()
     }
 
     /// Writes `text` to one of its files.

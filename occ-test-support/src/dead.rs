@@ -32,7 +32,8 @@ impl Watch {
     pub fn of(pid: u32) -> Watch {
         let pidfd = match pidfd_open(os_pid(pid), PidfdFlags::empty()) {
             Ok(pidfd) => Some(pidfd),
-            Err(Errno::SRCH) => None,
+            // ENOENT while it is being reaped.
+            Err(Errno::SRCH | Errno::NOENT) => None,
             Err(error) => panic!("pidfd_open({pid}): {error}"),
         };
         Watch { pid, pidfd }

@@ -72,3 +72,77 @@ pub fn own_network() -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// Sends the calling thread a signal.
+pub fn raise(signal: i32) {
+    // SAFETY: raise takes any number.
+    unsafe { libc::raise(signal) };
+}
+
+/// Writes to address 0.
+pub fn write_to_null() {
+    let null = std::hint::black_box(std::ptr::null_mut::<u8>());
+    // SAFETY: none: it is a fault, and that is what it is for.
+    unsafe { null.write_volatile(1) };
+}
+
+/// Recurses until the stack of the calling thread is full.
+#[must_use]
+#[expect(unconditional_recursion, reason = "that is what it is for")]
+pub fn overflow(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 64]);
+    overflow(frame[0] + 1) + frame[63]
+}
+
+/// Ends the process by SIGSYS when it asks for its parent's number.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+#[doc(alias = "seccomp")]
+pub fn forbid_getppid() {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let number = u32::try_from(libc::SYS_getppid).expect("a number");
+    let mut program = [
+        step(LOAD, 0, 0, 0),
+        step(JUMP_IF_EQUAL, 0, 1, number),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_TRAP),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog {
+        len: 4,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: prctl takes these numbers.
+    let promised = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(promised, 0, "{}", io::Error::last_os_error());
+    // SAFETY: the program lives until the call has copied it.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const filter) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// Uses the processor for as long as it may.
+pub fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// Closes every descriptor of the process.
+pub fn close_all() {
+    // SAFETY: whoever owns them does not use them any more, by the word of the test.
+    unsafe { libc::syscall(libc::SYS_close_range, 0_u32, u32::MAX, 0_u32) };
+}
+
+/// Sends a process any signal, real-time ones too.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: kill takes any numbers.
+    assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+}

@@ -59,9 +59,9 @@ impl Central {
         if self.by_os_pid.get(&os_pid) != Some(&process) {
             return;
         }
-        if ended(os_pid, false).is_none() {
+        let Some(seen) = ended(os_pid, false) else {
             return;
-        }
+        };
         // What it read and wrote can be asked for until it is reaped.
         let io = Io::of(os_pid);
         // What it said last may still be in its socket, if that has not hung up: a fork of it holds it. And
@@ -73,12 +73,13 @@ impl Central {
                 break;
             }
         }
+        let known = self.state.ledger(process).unwrap_or((Moment::ZERO, false));
+        let evidence = self.clues.of(os_pid, seen.status, &seen.usage, known);
         let Some(Ended { status, mut usage }) = ended(os_pid, true) else {
             return;
         };
         usage.io = io;
         let at = Moment::now();
-        let evidence = Vec::new();
         self.awaited.remove(&process);
         self.by_os_pid.remove(&os_pid);
         self.events.push_back(Event::Ended {

@@ -71,7 +71,11 @@ impl State {
             self.kill_all(Why::Over, effects);
         }
 
-        end.evidence.extend(process.words.evidence(status));
+        // Another program knows nothing of our handlers.
+        let is_another = |piece: &Evidence| matches!(piece, Evidence::Executed { .. });
+        if !end.evidence.iter().any(is_another) {
+            end.evidence.extend(process.words.evidence(status));
+        }
         end.evidence
             .extend(process.sent.drain(..).map(Evidence::Sent));
         let report = std::mem::take(&mut process.words)

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use occ_proc::Sent;
+use occ_proc::{Moment, Sent};
 
 use super::{Effect, Phase, Serial, State};
 
@@ -55,6 +55,15 @@ impl State {
             process: serial,
             os_pid,
         });
+    }
+
+    /// Since when a process runs, and whether it was killed from here.
+    pub fn ledger(&self, serial: Serial) -> Option<(Moment, bool)> {
+        let process = self.processes.get(&serial)?;
+        match process.phase {
+            Phase::Running { started, .. } => Some((started, !process.sent.is_empty())),
+            Phase::Host | Phase::Launching(_) => None,
+        }
     }
 
     /// The kernel did not let a signal through: it has not ended anybody.

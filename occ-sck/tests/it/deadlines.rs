@@ -13,12 +13,12 @@ const SHORT: Duration = Duration::from_millis(250);
 
 /// Runs `wait`, which must take at least `limit` and less than ten times as long.
 #[track_caller]
-fn takes<T>(limit: Duration, wait: impl FnOnce() -> T) -> T {
+fn takes<T: std::fmt::Debug>(limit: Duration, wait: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let result = wait();
     let took = begun.elapsed();
-    assert!(took >= limit, "early: {took:?} of {limit:?}");
-    assert!(took < limit * 10, "late: {took:?} of {limit:?}");
+    assert!(took >= limit, "early: {took:?} of {limit:?}: {result:?}");
+    assert!(took < limit * 10, "late: {took:?} of {limit:?}: {result:?}");
     result
 }
 

@@ -156,7 +156,9 @@ fn told(signal: c_int, info: &libc::siginfo_t) -> Told {
     if code <= 0 {
         // Sent by a process: kill(2), tgkill(2), sigqueue(3).
         // SAFETY: the field is there for such a signal.
-        told.sender = u32::try_from(unsafe { info.si_pid() }).ok();
+        let sender = unsafe { info.si_pid() };
+        told.sender = u32::try_from(sender).ok();
+        told.from_itself = libc::c_long::from(sender) == own_pid();
         // SAFETY: as above.
         told.user = Some(unsafe { info.si_uid() });
         return told;
@@ -191,9 +193,12 @@ fn forbidden_call(info: &libc::siginfo_t) -> u32 {
 fn is_main_thread() -> bool {
     // SAFETY: gettid has no arguments.
     let thread = unsafe { libc::syscall(libc::SYS_gettid) };
-    // SAFETY: nor has getpid.
-    let process = unsafe { libc::syscall(libc::SYS_getpid) };
-    thread == process
+    thread == own_pid()
+}
+
+fn own_pid() -> libc::c_long {
+    // SAFETY: getpid has no arguments.
+    unsafe { libc::syscall(libc::SYS_getpid) }
 }
 
 const _: () = assert!(NAME == 16, "what PR_GET_NAME writes");

@@ -1,0 +1,150 @@
+//! What the kernel can still be asked about a process that has ended and is not reaped.
+//!
+//! It is asked only where the status leaves a question: SIGKILL may come from the out-of-memory killer, from a limit, or from
+//! anybody.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use occ_proc::{Evidence, KernelLog, MemoryCgroup, Moment, OomKill, OsStatus, Stat, Usage};
+use occ_spawn::OsPid;
+
+/// Kills that were logged and are not those of a process of ours, or not yet: its end may be noticed later.
+const REMEMBERED: usize = 256;
+
+/// By so much may the log's clock be off.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// Where it is looked for who was killed for want of memory.
+#[derive(Debug)]
+pub(super) struct Clues {
+    log: Option<KernelLog>,
+    kills: VecDeque<OomKill>,
+    /// The group that the coordinator is in, and so are processes that nobody has put into another.
+    cgroup: Option<MemoryCgroup>,
+    /// How many there had been when it was counted last: in that group, and on the machine.
+    counted: (Option<u64>, Option<u64>),
+}
+
+impl Clues {
+    pub(super) fn new() -> Clues {
+        let cgroup = MemoryCgroup::of(OsPid::own()).ok();
+        let mut clues = Clues {
+            log: KernelLog::open().ok(),
+            kills: VecDeque::new(),
+            cgroup,
+            counted: (None, None),
+        };
+        clues.counted = clues.count();
+        clues
+    }
+
+    fn count(&self) -> (Option<u64>, Option<u64>) {
+        let in_cgroup = self
+            .cgroup
+            .as_ref()
+            .and_then(|group| group.oom_kills().ok());
+        (in_cgroup, occ_proc::oom_kills().ok())
+    }
+
+    /// What there is to be known of a process that has ended and is not reaped. `known` is that it was killed from here.
+    pub(super) fn of(
+        &mut self,
+        os_pid: OsPid,
+        status: OsStatus,
+        usage: &Usage,
+        (started, known): (Moment, bool),
+    ) -> Vec<Evidence> {
+        let signal = status.signal().map(|signal| signal.number());
+        let mut evidence = Vec::new();
+        if status.is_abnormal()
+            && let Ok(stat) = Stat::of(os_pid)
+            && stat.executed
+        {
+            evidence.push(Evidence::Executed { exe: stat.name });
+        }
+        if signal == Some(libc::SIGKILL) {
+            let logged = self.logged(os_pid, started);
+            let is_open = logged.is_none() && !known;
+            evidence.extend(logged);
+            if is_open {
+                self.counts(&mut evidence);
+                evidence.extend(cpu_limit(os_pid, usage));
+            }
+        }
+        if signal == Some(libc::SIGXCPU) {
+            evidence.extend(cpu_limit(os_pid, usage));
+        }
+        evidence
+    }
+
+    /// The entry of the kernel's log for this process.
+    fn logged(&mut self, os_pid: OsPid, started: Moment) -> Option<Evidence> {
+        let log = self.log.as_mut()?;
+        self.kills.extend(log.new_kills());
+        while self.kills.len() > REMEMBERED {
+            self.kills.pop_front();
+        }
+        if self.kills.is_empty() {
+            return None;
+        }
+        let by_number = log.has_our_numbers();
+        // In a PID namespace the log's numbers are others. Then it has to be the name.
+        let name = if by_number {
+            None
+        } else {
+            Stat::of(os_pid).ok().map(|stat| stat.name)
+        };
+        let is_it = |kill: &OomKill| {
+            let it = if by_number {
+                kill.os_pid == os_pid
+            } else {
+                name.as_ref() == Some(&kill.name)
+            };
+            it && kill.at + SLACK >= started.boot
+        };
+        let at = self.kills.iter().position(is_it)?;
+        let kill = self.kills.remove(at)?;
+        Some(Evidence::LoggedOomKill { kill, by_number })
+    }
+
+    /// Without the log there are the kernel's counters.
+    fn counts(&mut self, evidence: &mut Vec<Evidence>) {
+        if self.log.is_some() {
+            // It would be in the log.
+            return;
+        }
+        let before = self.counted;
+        self.counted = self.count();
+        let more = |before: Option<u64>, now: Option<u64>| Some(now?.saturating_sub(before?));
+        let (in_cgroup, anywhere) = (
+            more(before.0, self.counted.0),
+            more(before.1, self.counted.1),
+        );
+        match (in_cgroup, anywhere) {
+            (Some(count), _) if count > 0 => evidence.push(Evidence::OomKills {
+                in_cgroup: true,
+                count,
+            }),
+            (_, Some(count)) if count > 0 => evidence.push(Evidence::OomKills {
+                in_cgroup: false,
+                count,
+            }),
+            (_, Some(_)) => evidence.push(Evidence::NoOomKill),
+            (_, None) => {
+                let memory = self.cgroup.as_ref().map(MemoryCgroup::limit_and_peak);
+                if let Some(Ok((Some(limit), peak))) = memory {
+                    evidence.push(Evidence::Memory { limit, peak });
+                }
+            }
+        }
+    }
+}
+
+/// What it had of the processor, where that is limited.
+fn cpu_limit(os_pid: OsPid, usage: &Usage) -> Option<Evidence> {
+    let (soft, hard) = occ_proc::cpu_limits(os_pid).ok()?;
+    let used = usage.user_time + usage.system_time;
+    let (soft, hard) = (soft.or(hard)?, hard.unwrap_or(Duration::MAX));
+    Some(Evidence::CpuLimit { soft, hard, used })
+}

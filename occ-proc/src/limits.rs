@@ -1,0 +1,54 @@
+//! Limits that the kernel sets a process: proc_pid_limits(5).
+
+use std::time::Duration;
+
+use rustix::fs::CWD;
+
+use crate::missing::{Field, Missing};
+use crate::os_pid::OsPid;
+use crate::proc_dir;
+
+/// How long a process may use the processor (`RLIMIT_CPU`): at the first it is sent SIGXCPU, and each second after that;
+/// at the second it is killed. `None` is no limit. Also of one that has ended and is not reaped.
+///
+/// # Errors
+///
+/// The process is somebody else's, or gone.
+#[doc(alias = "RLIMIT_CPU")]
+pub fn cpu_limits(os_pid: OsPid) -> Field<(Option<Duration>, Option<Duration>)> {
+    let text = proc_dir::read_at(CWD, &format!("/proc/{os_pid}/limits"))?;
+    parse(&String::from_utf8_lossy(&text)).ok_or(Missing::Unsupported)
+}
+
+fn parse(text: &str) -> Option<(Option<Duration>, Option<Duration>)> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max cpu time"))?;
+    let mut words = line.split_ascii_whitespace();
+    let mut next = || {
+        let word = words.next()?;
+        if word == "unlimited" {
+            return Some(None);
+        }
+        Some(Some(Duration::from_secs(word.parse().ok()?)))
+    };
+    Some((next()?, next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_seconds_or_none() {
+        let line = |words: &str| {
+            format!("Limit  Soft  Hard\nMax cpu time              {words}   seconds\n")
+        };
+        let seconds = |number| Some(Duration::from_secs(number));
+        assert_eq!(parse(&line("1   2")), Some((seconds(1), seconds(2))));
+        assert_eq!(parse(&line("unlimited   unlimited")), Some((None, None)));
+        assert_eq!(parse(&line("5 unlimited")), Some((seconds(5), None)));
+        assert_eq!(parse("Max file size 1 2 bytes"), None);
+        assert!(cpu_limits(OsPid::own()).is_ok());
+    }
+}
