@@ -12,6 +12,9 @@ use rustix::process::Resource;
 
 use crate::error::BlobError;
 
+/// How often sealing is tried: for three seconds.
+const SEAL_TRIES: u32 = 20;
+
 const SEALS: SealFlags = SealFlags::WRITE
     .union(SealFlags::SHRINK)
     .union(SealFlags::GROW)
@@ -78,7 +81,7 @@ impl Blob {
                 Err(source) => return Err(failed("pwrite")(source)),
             }
         }
-        rustix::fs::fcntl_add_seals(&fd, SEALS).map_err(failed("fcntl(F_ADD_SEALS)"))?;
+        seal(&fd).map_err(failed("fcntl(F_ADD_SEALS)"))?;
         Ok(Blob { fd, len })
     }
 
@@ -154,6 +157,22 @@ impl Blob {
         bytes.truncate(size);
         Ok(bytes)
     }
+}
+
+/// Seals a file that nobody else has.
+///
+/// EBUSY means that somebody holds a page of it, and here that is the kernel, which moves pages about. Each try waits for
+/// up to 155 ms by itself (mm/memfd.c, `memfd_wait_for_pins`); on a machine that was short of memory that was not enough
+/// once in some thousand files.
+fn seal(fd: &OwnedFd) -> rustix::io::Result<()> {
+    let mut sealed = Ok(());
+    for _ in 0..SEAL_TRIES {
+        sealed = rustix::fs::fcntl_add_seals(fd, SEALS);
+        if sealed != Err(Errno::BUSY) {
+            break;
+        }
+    }
+    sealed
 }
 
 impl AsFd for Blob {
