@@ -9,6 +9,7 @@
 //! - [`forks`]: processes on their way from the zygote.
 //! - [`ends`]: how ends are noticed.
 //! - [`clues`]: what the kernel knows of how they came.
+//! - [`orphans`]: what processes leave behind.
 //! - [`unwatched`]: ends that nobody watched, told to the host.
 //! - [`crowded`]: who waits for room for descriptors.
 
@@ -36,12 +37,14 @@ mod crowded;
 mod ends;
 mod forks;
 mod lines;
+mod orphans;
 mod unwatched;
 
 use clues::Clues;
 use crowded::Crowd;
 use ends::Stray;
 use forks::{Order, Unborn};
+use orphans::Orphans;
 use unwatched::Unwatched;
 
 const SIGNALS: u64 = u64::MAX;
@@ -115,6 +118,7 @@ struct Central {
     unwatched: Unwatched,
     crowd: Crowd,
     clues: Clues,
+    orphans: Orphans,
     finished: bool,
 }
 
@@ -169,6 +173,7 @@ impl Central {
             unwatched: Unwatched::default(),
             crowd: Crowd::default(),
             clues: Clues::new(),
+            orphans: Orphans::new(settings.incarnation),
             finished: false,
         };
         for (fd, name) in [
@@ -213,13 +218,15 @@ impl Central {
         if let Some(zygote) = self.zygote.take() {
             zygote.end();
         }
+        self.end_all_orphans();
         End::value(&())
     }
 
     /// Waits for whatever comes first, and does what follows from it.
     fn wait(&mut self) {
         let mut space = [MaybeUninit::<epoll::Event>::uninit(); 256];
-        let soonest = self.sweep_at.into_iter().chain(self.crowd.again_at).min();
+        let times = [self.sweep_at, self.crowd.again_at, self.orphans.look_at];
+        let soonest = times.into_iter().flatten().min();
         let deadline = soonest.map_or(Deadline::Never, Deadline::At);
         let ready: Vec<(u64, EventFlags)> =
             match epoll::wait(&self.epoll, &mut space, deadline.timespec().as_ref()) {
@@ -249,6 +256,7 @@ impl Central {
             self.sweep();
         }
         self.try_the_crowd_again();
+        self.look_for_orphans();
     }
 
     /// Lets the state take every event, and asks the kernel about those who have hung up.
@@ -289,6 +297,7 @@ impl Central {
                     args,
                     preface,
                     keep_stdin,
+                    mark: Some(self.orphans.mark(process)),
                 });
             }
             Effect::AskZygote { process } => {

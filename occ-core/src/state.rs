@@ -164,6 +164,11 @@ impl State {
         }
     }
 
+    /// Whether it is one of the system: being made, or running.
+    pub fn is_alive(&self, process: Serial) -> bool {
+        self.processes.contains_key(&process)
+    }
+
     /// The OS pid of a process that exists.
     pub fn os_pid(&self, process: Serial) -> Option<OsPid> {
         if process == self.host {

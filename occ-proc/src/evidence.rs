@@ -50,6 +50,13 @@ pub enum Evidence {
         /// What it has used.
         used: Duration,
     },
+    /// A process that descends from it, and was left when it ended.
+    LeftBehind {
+        /// Which.
+        os_pid: OsPid,
+        /// Its name.
+        name: String,
+    },
     /// It had become another program (execve(2)).
     Executed {
         /// Its name.
@@ -147,6 +154,9 @@ impl fmt::Display for Evidence {
             }
             Evidence::CpuLimit { hard, used, .. } => {
                 write!(f, "used {used:?} of {hard:?} of processor time")
+            }
+            Evidence::LeftBehind { os_pid, name } => {
+                write!(f, "it left process {os_pid} ({name}) behind")
             }
             Evidence::Executed { exe } => write!(f, "it had become {exe}"),
         }

@@ -20,6 +20,28 @@ pub fn cpu_limits(os_pid: OsPid) -> Field<(Option<Duration>, Option<Duration>)> 
     parse(&String::from_utf8_lossy(&text)).ok_or(Missing::Unsupported)
 }
 
+/// The soft limit on file locks (`RLIMIT_LOCKS`), which Linux has not enforced since 2.4.25 (setrlimit(2)). `None` is no
+/// limit. What a process forks and executes inherits it, wherever it goes: so it can be a mark of descent.
+///
+/// # Errors
+///
+/// The process is gone.
+#[doc(alias = "RLIMIT_LOCKS")]
+pub fn locks_limit(os_pid: OsPid) -> Field<Option<u64>> {
+    let text = proc_dir::read_at(CWD, &format!("/proc/{os_pid}/limits"))?;
+    soft_locks(&String::from_utf8_lossy(&text)).ok_or(Missing::Unsupported)
+}
+
+fn soft_locks(text: &str) -> Option<Option<u64>> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max file locks"))?;
+    match line.split_ascii_whitespace().next()? {
+        "unlimited" => Some(None),
+        number => number.parse().ok().map(Some),
+    }
+}
+
 fn parse(text: &str) -> Option<(Option<Duration>, Option<Duration>)> {
     let line = text
         .lines()
@@ -50,5 +72,19 @@ mod tests {
         assert_eq!(parse(&line("5 unlimited")), Some((seconds(5), None)));
         assert_eq!(parse("Max file size 1 2 bytes"), None);
         assert!(cpu_limits(OsPid::own()).is_ok());
+    }
+
+    #[test]
+    fn a_mark_of_descent_is_a_number_or_none() {
+        assert_eq!(
+            soft_locks("Max file locks   42   unlimited   locks\n"),
+            Some(Some(42))
+        );
+        assert_eq!(
+            soft_locks("Max file locks   unlimited   unlimited   locks\n"),
+            Some(None)
+        );
+        assert_eq!(soft_locks("Max cpu time 1 1 seconds\n"), None);
+        assert!(locks_limit(OsPid::own()).is_ok());
     }
 }

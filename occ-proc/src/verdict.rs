@@ -24,9 +24,10 @@ const SIGXFSZ: i32 = Raw::XFSZ.as_raw();
 const SIGSYS: i32 = Raw::SYS.as_raw();
 
 /// Whether a limit on processor time may have been reached. The kernel counts in ticks for the limit, and precisely for what
-/// it tells later; on a busy machine the two differ by a tenth, or more where the limit is short.
+/// it tells later; on a busy machine the two differ by a third of a second in one.
 fn has_reached(used: Duration, limit: Duration) -> bool {
-    used >= limit.mul_f64(0.8)
+    let slack = Duration::from_millis(500) + limit / 50;
+    used + slack >= limit
 }
 
 /// `si_code` of a signal that a thread of the process sent itself or another (tgkill(2)): raise(3), abort(3).
@@ -490,7 +491,7 @@ mod tests {
             ),
             (
                 SIGKILL,
-                vec![cpu(1, 2, 1)],
+                vec![cpu(1, 3, 1)],
                 "killed by SIGKILL, sender unknown [certain: kernel status]",
             ),
             (

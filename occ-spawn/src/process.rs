@@ -58,6 +58,9 @@ pub(crate) fn run(start: Start, before: &Before, parent: Parent, stdin: Option<O
     if occ_yeshup::arm(parent).is_err() {
         sys::end(STATUS_NOT_STARTED);
     }
+    if let Some(mark) = start.mark {
+        carry(mark);
+    }
     let fds = match own_only(&start, stdin) {
         Ok(fds) => fds,
         Err(error) => never_began(
@@ -90,6 +93,14 @@ pub(crate) fn run(start: Start, before: &Before, parent: Parent, stdin: Option<O
         }),
     };
     finish(end)
+}
+
+/// Sets the mark that all which descends from this process will carry. Without it they cannot be told from others, and
+/// that is all.
+fn carry(mark: u64) {
+    let mut limit = getrlimit(Resource::Locks);
+    limit.current = Some(mark);
+    let _ = setrlimit(Resource::Locks, limit);
 }
 
 /// Ends a process that has not got as far as its function: it says who it is, and why.

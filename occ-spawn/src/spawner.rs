@@ -199,6 +199,7 @@ impl Spawner {
             function: entry.offset(),
             args: Args::new(bytes)?,
             keep_stdin: false,
+            mark: None,
             preface: Vec::new(),
         };
 

@@ -54,6 +54,9 @@ pub struct Request {
     pub preface: Vec<u8>,
     /// Keep the standard input of whoever booted the zygote; else it is /dev/null.
     pub keep_stdin: bool,
+    /// A mark that the process and all that descends from it carry: its soft `RLIMIT_LOCKS`, which the kernel does not
+    /// enforce.
+    pub mark: Option<u64>,
 }
 
 /// Encoded arguments on their way to a process.
@@ -85,6 +88,7 @@ struct Wire {
     serial: u64,
     function: u64,
     keep_stdin: bool,
+    mark: Option<u64>,
     /// A second socket comes along for the function itself.
     has_socket: bool,
     /// The length of the memory file that holds the arguments.
@@ -166,6 +170,7 @@ impl Zygote {
             serial: request.serial,
             function: request.function,
             keep_stdin: request.keep_stdin,
+            mark: request.mark,
             has_socket: socket.is_some(),
             blob: blob.map(Blob::len),
             args: args.to_vec().into(),
@@ -371,6 +376,7 @@ pub(crate) struct Start {
     pub(crate) serial: u64,
     pub(crate) function: u64,
     pub(crate) keep_stdin: bool,
+    pub(crate) mark: Option<u64>,
     pub(crate) control: Socket,
     pub(crate) socket: Option<OwnedFd>,
     pub(crate) args: Vec<u8>,
@@ -397,6 +403,7 @@ impl Start {
             serial: wire.serial,
             function: wire.function,
             keep_stdin: wire.keep_stdin,
+            mark: wire.mark,
             control,
             socket,
             args: wire.args.0,

@@ -40,6 +40,17 @@ impl Cgroup {
         path.to_string_lossy().into_owned()
     }
 
+    /// What one of its files says.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel does not tell.
+    #[must_use]
+    pub fn get(&self, file: &str) -> String {
+        let text = fs::read_to_string(self.0.join(file)).expect("a file of a control group");
+        text.trim().to_owned()
+    }
+
     /// Writes `text` to one of its files.
     ///
     /// # Panics

@@ -146,3 +146,15 @@ pub fn kill(pid: i32, signal: i32) {
     // SAFETY: kill takes any numbers.
     assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
 }
+
+/// Ignores a signal from here on; forks and programs inherit that.
+pub fn ignore(signal: i32) {
+    // SAFETY: ignoring runs no code.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+/// fork(2), if the kernel lets it; nobody is told which of both one is.
+pub fn try_fork() {
+    // SAFETY: as in `fork`.
+    unsafe { libc::fork() };
+}

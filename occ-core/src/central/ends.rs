@@ -74,7 +74,8 @@ impl Central {
             }
         }
         let known = self.state.ledger(process).unwrap_or((Moment::ZERO, false));
-        let evidence = self.clues.of(os_pid, seen.status, &seen.usage, known);
+        let mut evidence = self.clues.of(os_pid, seen.status, &seen.usage, known);
+        evidence.extend(self.end_orphans_of(process));
         let Some(Ended { status, mut usage }) = ended(os_pid, true) else {
             return;
         };
@@ -145,6 +146,7 @@ impl Central {
         usage.io = io;
         let at = Moment::now();
         let evidence = Vec::new();
+        self.expect_orphans();
         if let Some(newest) = self.unborn.keys().next_back().copied() {
             self.strays.insert(
                 os_pid,

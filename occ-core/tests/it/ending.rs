@@ -6,9 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use occ_core::{Builder, Down, Pid};
 use occ_test_support::{
-    LIMIT,
-    alive::alive,
-    dead, isolated,
+    LIMIT, dead, isolated,
     ready::{Ready, Say},
     stress, within,
 };
@@ -97,11 +95,9 @@ fn a_process_whose_fork_holds_every_descriptor_is_told_of_at_once() {
         ready.wait(LIMIT);
         let _open = gate.open();
         let fork = value::<u32>(&reason(process, monitor));
-        // The control: it was not the fork's end that told.
-        assert!(alive(fork));
-        assert_works(process);
-        dead::Watch::of(fork).signal(Signal::KILL);
+        // And what it has left goes with it.
         dead::gone(fork, LIMIT);
+        assert_works(process);
         system.stop();
     });
 }
@@ -133,9 +129,7 @@ fn five_hundred_that_end_at_once_are_all_told_of() {
         for monitor in monitors {
             value::<()>(&reason(process, monitor));
         }
-        assert!(forks.iter().all(|fork| alive(*fork)));
         for fork in forks {
-            dead::Watch::of(fork).signal(Signal::KILL);
             dead::gone(fork, LIMIT);
         }
         assert_eq!(process.processes().unwrap().len(), 1);
@@ -168,8 +162,6 @@ fn a_long_value_is_told_though_a_fork_holds_the_socket_and_sends_on_it() {
             let (_, monitor) = process.spawn_monitor(leave_a_chatterbox, ()).unwrap();
             let (fork, text) = value::<(u32, String)>(&reason(process, monitor));
             assert_eq!(text.len(), 1 << 20);
-            assert!(alive(fork));
-            dead::Watch::of(fork).signal(Signal::KILL);
             dead::gone(fork, LIMIT);
         }
         assert_works(process);

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod connecting;
+mod containment;
 mod deaths;
 mod ending;
 mod forks;

@@ -25,6 +25,7 @@ fn end_of(zygote: &Zygote, serial: u64, function: u64) -> ExitReason {
         function,
         args,
         keep_stdin: false,
+        mark: None,
         preface: Vec::new(),
     };
     let theirs = std::os::fd::OwnedFd::from(theirs);

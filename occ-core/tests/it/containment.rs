@@ -1,0 +1,274 @@
+//! What a process forked and executed itself ends with it, however far it strayed; the rest is untouched.
+//!
+//! Each way to stray has its control: made by a bare zygote, which contains nothing, it survives.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use occ_core::Evidence;
+use occ_spawn::{ExitReason as Reason, Spawner};
+use occ_test_support::alive::alive;
+use occ_test_support::cgroup::Cgroup;
+use occ_test_support::stress::times;
+use occ_test_support::{LIMIT, dead, isolated, raw, skipped, within};
+use rustix::process::setsid;
+
+use crate::{Gate, assert_works, down, echo, ping, reason, signal, system, try_kill, value, wait};
+
+/// Runs `body` in a fork, and gives what it writes first.
+fn fork_and_hear(body: impl FnOnce(&mut dyn FnMut(u32))) -> u32 {
+    let (mut read, write) = std::io::pipe().unwrap();
+    if raw::fork().is_none() {
+        drop(read);
+        let mut write = Some(write);
+        let mut say = |pid: u32| {
+            // Whoever reads waits for the end of it.
+            let told = write
+                .take()
+                .map(|mut write| write.write_all(&pid.to_ne_bytes()));
+            assert!(matches!(told, Some(Ok(()))));
+        };
+        body(&mut say);
+        raw::exit_now(0)
+    }
+    drop(write);
+    let mut pid = [0; 4];
+    read.read_exact(&mut pid).unwrap();
+    u32::from_ne_bytes(pid)
+}
+
+/// Strays in one way, and gives who is left.
+fn stray(way: String) -> u32 {
+    let own = || std::process::id();
+    match way.as_str() {
+        "a fork" => fork_and_hear(|say| {
+            say(own());
+            raw::stay()
+        }),
+        "a fork of a fork, whose parent has ended" => fork_and_hear(|say| {
+            if raw::fork().is_none() {
+                say(own());
+                raw::stay()
+            }
+        }),
+        "a session of its own" => fork_and_hear(|say| {
+            setsid().unwrap();
+            if raw::fork().is_none() {
+                say(own());
+                raw::stay()
+            }
+        }),
+        "one that ignores SIGTERM and SIGHUP" => fork_and_hear(|say| {
+            raw::ignore(libc::SIGTERM);
+            raw::ignore(libc::SIGHUP);
+            say(own());
+            raw::stay()
+        }),
+        "a program" => Command::new("sleep").arg("1000").spawn().unwrap().id(),
+        "a program of a shell's, in a session of its own" => {
+            let script = "setsid sh -c 'sleep 1000 & echo $!'";
+            let mut shell = Command::new("sh");
+            let output = shell.args(["-c", script]).stderr(Stdio::null());
+            // Not to the end: the program holds the pipe.
+            let mut shell = output.stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            let mut stdout = std::io::BufReader::new(shell.stdout.take().unwrap());
+            std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+            shell.wait().unwrap();
+            line.trim().parse().unwrap()
+        }
+        other => panic!("{other}"),
+    }
+}
+
+const WAYS: [&str; 6] = [
+    "a fork",
+    "a fork of a fork, whose parent has ended",
+    "a session of its own",
+    "one that ignores SIGTERM and SIGHUP",
+    "a program",
+    "a program of a shell's, in a session of its own",
+];
+
+#[test]
+fn whatever_strays_ends_with_its_process_and_is_told_of() {
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        for way in WAYS {
+            for _ in 0..times(3) {
+                let (_, monitor) = process.spawn_monitor(stray, (way.to_owned(),)).unwrap();
+                let down = down(process, monitor);
+                let left = value::<u32>(&down.reason);
+                dead::gone(left, LIMIT);
+                let told = down.report.evidence.iter().any(|piece| {
+                    matches!(piece, Evidence::LeftBehind { os_pid, .. } if os_pid.get() == left)
+                });
+                assert!(told, "{way}: {:?}", down.report.evidence);
+            }
+        }
+        assert_works(process);
+        system.stop();
+    });
+}
+
+/// The control.
+#[test]
+fn what_strays_from_a_process_of_a_bare_zygote_survives() {
+    isolated!(|| {
+        let spawner = Spawner::new().unwrap();
+        for way in WAYS {
+            let mut child = spawner.spawn(stray, (way.to_owned(),)).unwrap();
+            let exit = within(LIMIT, || child.wait().unwrap());
+            let Reason::Value(left) = exit.reason else {
+                panic!("{way}: {}", exit.reason)
+            };
+            let left = left.get::<u32>().unwrap();
+            assert!(alive(left), "{way}");
+            try_kill(left);
+            dead::gone(left, LIMIT);
+        }
+    });
+}
+
+/// It ends by SIGKILL, and has no say in it.
+#[test]
+fn what_a_killed_process_left_ends_too() {
+    fn stray_and_stay(ready: String, way: String) {
+        let left = stray(way);
+        occ_test_support::ready::Say::open(&ready).line(left);
+        raw::stay()
+    }
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        for way in WAYS {
+            let (ready, say) = occ_test_support::ready::Ready::new();
+            let args = (say.address(), way.to_owned());
+            let (pid, monitor) = process.spawn_monitor(stray_and_stay, args).unwrap();
+            let left = ready.pid(LIMIT);
+            // While its process lives, it does: also one whose parent has ended, which is the coordinator's child now.
+            process.processes().unwrap();
+            assert!(alive(left), "{way}");
+            process.kill(pid).unwrap();
+            assert_eq!(signal(&reason(process, monitor)), libc::SIGKILL);
+            dead::gone(left, LIMIT);
+        }
+        system.stop();
+    });
+}
+
+/// What one leaves ends with that one and with nobody else.
+#[test]
+fn the_rest_is_untouched() {
+    fn stray_and_wait(gate: String, ready: String) {
+        let daemon = stray("a session of its own".to_owned());
+        occ_test_support::ready::Say::open(&ready).line(daemon);
+        wait(gate);
+    }
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        let witness = process.spawn(echo, ()).unwrap();
+        let gate = Gate::new();
+        let (ready, say) = occ_test_support::ready::Ready::new();
+        let args = (gate.address(), say.address());
+        let (_, monitor) = process.spawn_monitor(stray_and_wait, args).unwrap();
+        let daemon = ready.pid(LIMIT);
+        for _ in 0..times(20) {
+            let (_, monitor) = process.spawn_monitor(stray, (WAYS[1].to_owned(),)).unwrap();
+            let left = value::<u32>(&reason(process, monitor));
+            dead::gone(left, LIMIT);
+            assert!(alive(daemon));
+            ping(process, witness);
+        }
+        let open = gate.open();
+        value::<()>(&reason(process, monitor));
+        drop(open);
+        dead::gone(daemon, LIMIT);
+        ping(process, witness);
+        system.stop();
+    });
+}
+
+/// Among many processes they are looked for after the end, and not before it is told.
+#[test]
+fn among_many_processes_what_strays_ends_as_well() {
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        let gate = Gate::new();
+        let others: Vec<_> = (0..50)
+            .map(|_| process.spawn_monitor(wait, (gate.address(),)).unwrap().1)
+            .collect();
+        for way in WAYS {
+            let (_, monitor) = process.spawn_monitor(stray, (way.to_owned(),)).unwrap();
+            let left = value::<u32>(&reason(process, monitor));
+            dead::gone(left, LIMIT);
+        }
+        let open = gate.open();
+        for monitor in others {
+            value::<()>(&reason(process, monitor));
+        }
+        drop(open);
+        system.stop();
+    });
+}
+
+/// They fork as fast as they can, for as long as there is one of them.
+#[test]
+fn a_fork_bomb_under_a_limit_ends_with_its_process() {
+    fn bomb(group: String) {
+        std::fs::write(group, std::process::id().to_string()).unwrap();
+        if raw::fork().is_none() {
+            loop {
+                raw::try_fork();
+            }
+        }
+    }
+    isolated!(|| {
+        let Some(group) = Cgroup::of_pids() else {
+            return skipped("this user may not limit the processes of a control group");
+        };
+        group.set("pids.max", "60");
+        let mut system = system();
+        let process = system.process();
+        for _ in 0..times(3) {
+            let (_, monitor) = process.spawn_monitor(bomb, (group.entrance(),)).unwrap();
+            value::<()>(&reason(process, monitor));
+            // Also those that are not reaped count.
+            within(LIMIT, || while group.get("pids.current") != "0" {});
+            assert_works(process);
+        }
+        system.stop();
+    });
+}
+
+/// A system within a process: it ends with that, and so does all that its processes left.
+#[test]
+fn what_strays_in_a_system_within_ends_with_the_process_that_has_it() {
+    fn has_a_system(ready: String) {
+        let mut inner = system();
+        let process = inner.process();
+        let (_, monitor) = process.spawn_monitor(stray_and_stay, (ready,)).unwrap();
+        reason(process, monitor);
+    }
+    fn stray_and_stay(ready: String) {
+        let left = stray(WAYS[2].to_owned());
+        occ_test_support::ready::Say::open(&ready).line(left);
+        raw::stay()
+    }
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        let (ready, say) = occ_test_support::ready::Ready::new();
+        let (pid, monitor) = process
+            .spawn_monitor(has_a_system, (say.address(),))
+            .unwrap();
+        let left = ready.pid(LIMIT);
+        process.kill(pid).unwrap();
+        assert_eq!(signal(&reason(process, monitor)), libc::SIGKILL);
+        dead::gone(left, LIMIT);
+        system.stop();
+    });
+}
