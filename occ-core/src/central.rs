@@ -63,15 +63,22 @@ const RESERVE: u64 = 128;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) host: OsPid,
+    /// Whose child the coordinator is: the guard's.
+    pub(crate) parent: OsPid,
     pub(crate) host_listed: bool,
     pub(crate) incarnation: u32,
 }
 
 pub(crate) const ENTRY: &Descriptor = &Descriptor::new(|| "coordinator", main);
 
-fn main(context: Context) -> End {
-    let lifeline = context.control;
-    match Central::new(context) {
+fn main(mut context: Context) -> End {
+    if context.fds.len() < 2 {
+        return End::chain(vec!["the host's sockets did not come".to_owned()]);
+    }
+    let lifeline = Socket::from(context.fds.remove(1));
+    // For as long as there is a coordinator.
+    let lifeline: &'static Socket = Box::leak(Box::new(lifeline));
+    match Central::new(context, lifeline) {
         Ok(central) => central.run(),
         Err(why) => {
             if let Ok(packet) = Packet::of(kind::NOT_READY, &why) {
@@ -123,12 +130,12 @@ struct Central {
 }
 
 impl Central {
-    fn new(context: Context) -> Result<Central, String> {
+    fn new(context: Context, lifeline: &'static Socket) -> Result<Central, String> {
         let failed =
             |op: &'static str| move |error: &dyn std::fmt::Display| format!("{op}: {error}");
         let settings: Settings =
             occ_sck::decode(&context.args).map_err(|e| failed("settings")(&e))?;
-        let parent = Parent::from_os_pid(settings.host.get()).ok_or("the host has no pid")?;
+        let parent = Parent::from_os_pid(settings.parent.get()).ok_or("the guard has no pid")?;
         occ_yeshup::arm(parent).map_err(|e| failed("prctl(PR_SET_PDEATHSIG)")(&e))?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|e| failed("prctl(PR_SET_CHILD_SUBREAPER)")(&e))?;
@@ -151,7 +158,7 @@ impl Central {
         let mut central = Central {
             state,
             epoll,
-            lifeline: context.control,
+            lifeline,
             signals,
             host,
             lines: HashMap::new(),
@@ -203,7 +210,7 @@ impl Central {
         };
         central.tell(serial, &you);
         central.start_zygote().map_err(|e| chain_of(&e))?;
-        let ready = Packet::of(kind::READY, &()).map_err(|e| failed("encode")(&e))?;
+        let ready = Packet::of(kind::READY, &OsPid::own()).map_err(|e| failed("encode")(&e))?;
         ready
             .send_part(0, central.lifeline, &[], Deadline::Never)
             .map_err(|e| failed("sendmsg")(&e))?;
@@ -355,7 +362,7 @@ fn raise_nofile() -> (Option<u64>, usize) {
     (before.current, usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-fn chain_of(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain
         .map(ToString::to_string)

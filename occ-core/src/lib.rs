@@ -31,8 +31,10 @@
 mod central;
 mod control;
 pub mod current;
+mod descent;
 mod down;
 mod error;
+mod guard;
 mod line;
 mod process;
 pub mod protocol;

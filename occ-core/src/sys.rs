@@ -3,10 +3,15 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use occ_spawn::OsPid;
+use occ_spawn::kernel::{self, Whom};
+use rustix::event::{PollFd, PollFlags};
 
 /// Sets the coordinator's signals up and gives the descriptor on which ended children are told.
 ///
@@ -65,12 +70,18 @@ fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
 
 /// Takes the signals that are there; the children that they name. More may have ended than are named:
 /// signals of one kind merge.
-pub(crate) fn signalled_children(fd: &OwnedFd) -> Vec<u32> {
+pub(crate) fn signalled_children(fd: &impl AsFd) -> Vec<u32> {
     // Signals of one kind merge, so there is one at a time.
     let mut children = Vec::new();
     let mut info = [const { MaybeUninit::<libc::signalfd_siginfo>::uninit() }; 4];
     // SAFETY: the buffer is as long as is said.
-    let read = unsafe { libc::read(fd.as_raw_fd(), info.as_mut_ptr().cast(), size_of_val(&info)) };
+    let read = unsafe {
+        libc::read(
+            fd.as_fd().as_raw_fd(),
+            info.as_mut_ptr().cast(),
+            size_of_val(&info),
+        )
+    };
     let read = usize::try_from(read).unwrap_or(0) / size_of::<libc::signalfd_siginfo>();
     for info in &info[..read] {
         // SAFETY: the kernel has filled all of it.
@@ -94,6 +105,24 @@ pub(crate) fn any_ended_child() -> Option<u32> {
     // SAFETY: si_pid is valid for what waitid fills in.
     let pid = unsafe { info.si_pid() };
     u32::try_from(pid).ok().filter(|pid| *pid != 0)
+}
+
+/// Reaps all children that have ended.
+pub(crate) fn reap_all() {
+    while let Some(os_pid) = any_ended_child() {
+        let whom = Whom::OsPid(OsPid::new(os_pid));
+        if kernel::ended(whom, true).is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until a child has ended, and no longer than that.
+pub(crate) fn wait_for_children(signals: &OwnedFd, limit: Duration) {
+    let limit = occ_sck::Deadline::after(limit).timespec();
+    let mut fds = [PollFd::new(signals, PollFlags::IN)];
+    let _ = rustix::event::poll(&mut fds, limit.as_ref());
+    signalled_children(signals);
 }
 
 /// Tells a process from a plain fork of it, without a system call.

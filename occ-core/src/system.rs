@@ -1,10 +1,9 @@
 //! A system, from the side of the program that starts it.
 //!
-//! A thread of its own, the keeper, starts the coordinator and lives as long as it: the kernel kills the coordinator
-//! when the *thread* ends that forked it, not the program (prctl(2)).
+//! A thread of its own, the keeper, starts the guard, which starts the coordinator, and lives as long as it.
 //!
 //! Nothing here relies on a socket's end alone, because a fork of this program holds duplicates of all its sockets: the
-//! keeper watches the coordinator by pidfd, and whoever ends a connection shuts it down before closing it.
+//! keeper watches the guard by pidfd, which ends with the coordinator, and whoever ends a connection shuts it down before closing it.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,10 +22,11 @@ use occ_spawn::entry::kind as spawn;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions};
 
-use crate::central::{self, Settings};
+use crate::central::Settings;
 use crate::control::hang_up;
 use crate::down::AbnormalExit;
 use crate::error::StartError;
+use crate::guard;
 use crate::process::{Process, Unfit};
 use crate::protocol::{Abnormal, kind};
 use crate::sys::{self, ForkGuard};
@@ -122,6 +122,7 @@ impl System {
         let host = OsPid::own();
         let settings = Settings {
             host,
+            parent: host,
             host_listed: builder.listed,
             incarnation: incarnation().map_err(io("getrandom"))?,
         };
@@ -237,14 +238,14 @@ fn incarnation() -> std::io::Result<u32> {
     }
 }
 
-/// The thread that is the coordinator's parent.
+/// The thread that is the guard's parent.
 fn keep(
     settings: &Settings,
     control: Socket,
     started: &Sender<Result<OsPid, StartError>>,
     mut reporter: Reporter,
 ) {
-    let booted = match boot_central(settings, control) {
+    let booted = match boot_guard(settings, control) {
         Ok(booted) => booted,
         Err(error) => {
             let _ = started.send(Err(error));
@@ -258,12 +259,14 @@ fn keep(
             return;
         }
     };
-    if let Err(why) = wait_until_ready(&mut wire) {
-        wire.booted.end();
-        let _ = started.send(Err(StartError::NotReady { why }));
-        return;
+    match wait_until_ready(&mut wire) {
+        Ok(coordinator) => drop(started.send(Ok(coordinator))),
+        Err(why) => {
+            wire.booted.end();
+            let _ = started.send(Err(StartError::NotReady { why }));
+            return;
+        }
     }
-    let _ = started.send(Ok(wire.booted.os_pid));
 
     let mut report = None;
     while let Some(envelope) = wire.next() {
@@ -285,21 +288,22 @@ fn keep(
     reap(wire.booted.os_pid);
 }
 
-fn boot_central(settings: &Settings, control: Socket) -> Result<Booted, StartError> {
+fn boot_guard(settings: &Settings, control: Socket) -> Result<Booted, StartError> {
     let mut args = Vec::new();
     occ_sck::encode_into(settings, &mut args).map_err(|error| StartError::Io {
         op: "encode",
         source: std::io::Error::other(error),
     })?;
-    Ok(boot::launch(central::ENTRY, args, &[control.as_fd()])?)
+    Ok(boot::launch(guard::ENTRY, args, &[control.as_fd()])?)
 }
 
-fn wait_until_ready(wire: &mut Wire) -> Result<(), String> {
+/// The OS pid of the coordinator.
+fn wait_until_ready(wire: &mut Wire) -> Result<OsPid, String> {
     let Some(envelope) = wire.next() else {
         return Err("it ended before it was ready".to_owned());
     };
     match envelope.kind {
-        kind::READY => Ok(()),
+        kind::READY => envelope.decode().map_err(|error| error.to_string()),
         kind::NOT_READY | spawn::BOOT_FAILED => {
             Err(envelope.decode().unwrap_or_else(|error| error.to_string()))
         }
@@ -309,10 +313,10 @@ fn wait_until_ready(wire: &mut Wire) -> Result<(), String> {
     }
 }
 
-/// The keeper's side of the coordinator.
+/// The keeper's side of the guard and the coordinator.
 struct Wire {
     booted: Booted,
-    /// Readable once the coordinator has ended.
+    /// Readable once the guard has ended, which is after the coordinator.
     pidfd: OwnedFd,
     buffer: Vec<u8>,
 }
@@ -370,7 +374,7 @@ impl Wire {
     }
 }
 
-/// Takes the coordinator's status away. A host that ignores SIGCHLD has none, and it is of no interest.
+/// Takes the guard's status away. A host that ignores SIGCHLD has none, and it is of no interest.
 fn reap(os_pid: OsPid) {
     let Some(pid) = os_pid.to_rustix() else {
         return;

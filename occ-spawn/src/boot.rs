@@ -176,7 +176,7 @@ impl Booted {
     }
 
     /// What it said before it closed its socket, if it could not begin. Nothing else may read the socket.
-    pub(crate) fn refusal(&self) -> Option<BootError> {
+    pub fn refusal(&self) -> Option<BootError> {
         refusal(&receive_one(&self.socket, Deadline::Now).ok()?)
     }
 }

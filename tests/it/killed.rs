@@ -86,9 +86,14 @@ impl Family {
     }
 
     fn coordinator(&self) -> u32 {
-        let children = children(self.host.id());
-        assert_eq!(children.len(), 1, "{children:?}");
-        children[0]
+        // The guard is between them.
+        let mut found = self.host.id();
+        for _ in 0..2 {
+            let children = children(found);
+            assert_eq!(children.len(), 1, "{children:?}");
+            found = children[0];
+        }
+        found
     }
 
     /// Nothing is left of it, within a second of this call or not much later.
@@ -109,9 +114,9 @@ fn nothing_is_left_of_a_system_whose_host_is_killed() {
     bounded!(|| {
         for role in ["killed::role_runs_some", "killed::role_starts_some"] {
             let family = Family::new(role);
-            // The control: before that, all are there. Host, coordinator, zygote, five, and process zero.
+            // The control: before that, all are there. Host, guard, coordinator, zygote, five, and process zero.
             let zero = usize::from(role.ends_with("runs_some"));
-            assert_eq!(family.token.processes().len(), 8 + zero);
+            assert_eq!(family.token.processes().len(), 9 + zero);
             Watch::of(family.host.id()).signal(Signal::KILL);
             family.wait_gone();
         }

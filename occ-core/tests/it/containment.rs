@@ -5,12 +5,15 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use occ_core::Evidence;
+use occ_core::{Evidence, Process, SpawnError};
 use occ_spawn::{ExitReason as Reason, Spawner};
 use occ_test_support::alive::alive;
 use occ_test_support::cgroup::Cgroup;
+use occ_test_support::ready::{Ready, Say};
+use occ_test_support::stat::Stat;
 use occ_test_support::stress::times;
-use occ_test_support::{LIMIT, dead, isolated, raw, skipped, within};
+use occ_test_support::tree::Token;
+use occ_test_support::{LIMIT, dead, isolated, raw, role, skipped, within};
 use rustix::process::setsid;
 
 use crate::{Gate, assert_works, down, echo, ping, reason, signal, system, try_kill, value, wait};
@@ -134,16 +137,11 @@ fn what_strays_from_a_process_of_a_bare_zygote_survives() {
 /// It ends by SIGKILL, and has no say in it.
 #[test]
 fn what_a_killed_process_left_ends_too() {
-    fn stray_and_stay(ready: String, way: String) {
-        let left = stray(way);
-        occ_test_support::ready::Say::open(&ready).line(left);
-        raw::stay()
-    }
     isolated!(|| {
         let mut system = system();
         let process = system.process();
         for way in WAYS {
-            let (ready, say) = occ_test_support::ready::Ready::new();
+            let (ready, say) = Ready::new();
             let args = (say.address(), way.to_owned());
             let (pid, monitor) = process.spawn_monitor(stray_and_stay, args).unwrap();
             let left = ready.pid(LIMIT);
@@ -163,7 +161,7 @@ fn what_a_killed_process_left_ends_too() {
 fn the_rest_is_untouched() {
     fn stray_and_wait(gate: String, ready: String) {
         let daemon = stray("a session of its own".to_owned());
-        occ_test_support::ready::Say::open(&ready).line(daemon);
+        Say::open(&ready).line(daemon);
         wait(gate);
     }
     isolated!(|| {
@@ -171,7 +169,7 @@ fn the_rest_is_untouched() {
         let process = system.process();
         let witness = process.spawn(echo, ()).unwrap();
         let gate = Gate::new();
-        let (ready, say) = occ_test_support::ready::Ready::new();
+        let (ready, say) = Ready::new();
         let args = (gate.address(), say.address());
         let (_, monitor) = process.spawn_monitor(stray_and_wait, args).unwrap();
         let daemon = ready.pid(LIMIT);
@@ -250,18 +248,14 @@ fn what_strays_in_a_system_within_ends_with_the_process_that_has_it() {
     fn has_a_system(ready: String) {
         let mut inner = system();
         let process = inner.process();
-        let (_, monitor) = process.spawn_monitor(stray_and_stay, (ready,)).unwrap();
+        let args = (ready, WAYS[2].to_owned());
+        let (_, monitor) = process.spawn_monitor(stray_and_stay, args).unwrap();
         reason(process, monitor);
-    }
-    fn stray_and_stay(ready: String) {
-        let left = stray(WAYS[2].to_owned());
-        occ_test_support::ready::Say::open(&ready).line(left);
-        raw::stay()
     }
     isolated!(|| {
         let mut system = system();
         let process = system.process();
-        let (ready, say) = occ_test_support::ready::Ready::new();
+        let (ready, say) = Ready::new();
         let (pid, monitor) = process
             .spawn_monitor(has_a_system, (say.address(),))
             .unwrap();
@@ -270,5 +264,161 @@ fn what_strays_in_a_system_within_ends_with_the_process_that_has_it() {
         assert_eq!(signal(&reason(process, monitor)), libc::SIGKILL);
         dead::gone(left, LIMIT);
         system.stop();
+    });
+}
+
+fn stray_and_stay(ready: String, way: String) {
+    let left = stray(way);
+    Say::open(&ready).line(left);
+    raw::stay()
+}
+
+/// Starts one that strays in each way; who is left, when they are.
+fn stray_in_all_ways(process: &mut Process) -> Vec<u32> {
+    let mut left = Vec::new();
+    for way in WAYS {
+        let (ready, say) = Ready::new();
+        let args = (say.address(), way.to_owned());
+        process.spawn(stray_and_stay, args).unwrap();
+        left.push(ready.pid(LIMIT));
+        // And one whose process has ended by then, or is about to.
+        process.spawn(stray, (way.to_owned(),)).unwrap();
+    }
+    left
+}
+
+/// Nothing at all: neither what a process of it had left nor anybody who could have looked after it.
+#[test]
+fn when_the_coordinator_is_killed_nothing_is_left_of_what_strayed() {
+    isolated!(|| {
+        for _ in 0..times(3) {
+            let mut system = system();
+            let coordinator = system.coordinator().get();
+            let left = stray_in_all_ways(system.process());
+            assert!(left.iter().all(|left| alive(*left)));
+            try_kill(coordinator);
+            for left in left {
+                dead::gone(left, LIMIT);
+            }
+            system.stop();
+            Token::own().wait_none_left(LIMIT);
+        }
+    });
+}
+
+/// Plays a host: starts a system whose processes stray, and says who is left.
+#[test]
+fn role_host_of_strays() {
+    if role::is(occ_test_support::test_path!()) {
+        let say = Say::inherited("SAY");
+        let mut system = system();
+        let mut told = vec![system.coordinator().get()];
+        told.extend(stray_in_all_ways(system.process()));
+        let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+        say.line(told.join(" "));
+        raw::stay()
+    }
+}
+
+/// A host, its coordinator, and those that strayed.
+fn host_of_strays() -> (std::process::Child, Vec<u32>) {
+    let (ready, say) = Ready::new();
+    let mut command = role::command("containment::role_host_of_strays");
+    say.pass("SAY", &mut command);
+    let host = command.spawn().unwrap();
+    drop(say);
+    let line = ready.line(LIMIT);
+    (
+        host,
+        line.split(' ').map(|pid| pid.parse().unwrap()).collect(),
+    )
+}
+
+#[test]
+fn when_the_host_is_killed_nothing_is_left_of_what_strayed() {
+    isolated!(|| {
+        for _ in 0..times(3) {
+            let (mut host, all) = host_of_strays();
+            assert!(all.iter().all(|one| alive(*one)));
+            host.kill().unwrap();
+            host.wait().unwrap();
+            for one in all {
+                dead::gone(one, LIMIT);
+            }
+            Token::own().wait_none_left(LIMIT);
+        }
+    });
+}
+
+/// Both in the same instant, in either order.
+#[test]
+fn when_host_and_coordinator_are_killed_nothing_is_left_of_what_strayed() {
+    isolated!(|| {
+        for round in 0..times(4) {
+            let (mut host, all) = host_of_strays();
+            if round % 2 == 0 {
+                try_kill(all[0]);
+                host.kill().unwrap();
+            } else {
+                host.kill().unwrap();
+                try_kill(all[0]);
+            }
+            host.wait().unwrap();
+            for one in all {
+                dead::gone(one, LIMIT);
+            }
+            Token::own().wait_none_left(LIMIT);
+        }
+    });
+}
+
+/// The coordinator is armed against the guard, and the processes against the coordinator.
+#[test]
+fn when_the_guard_is_killed_no_process_is_left_and_the_host_is_told() {
+    isolated!(|| {
+        let mut system = system();
+        let coordinator = system.coordinator().get();
+        let guard = Stat::of(coordinator).unwrap().parent;
+        assert_ne!(guard, std::process::id());
+        let process = system.process();
+        let pid = process.spawn(crate::stay, ()).unwrap();
+        let os_pid = process.os_pid(pid).unwrap().get();
+        try_kill(guard);
+        for one in [coordinator, os_pid] {
+            dead::gone(one, LIMIT);
+        }
+        let told = within(LIMIT, || process.spawn(crate::stay, ()).unwrap_err());
+        assert!(matches!(told, SpawnError::SystemDown), "{told:?}");
+        system.stop();
+    });
+}
+
+#[test]
+fn a_fork_bomb_ends_when_the_coordinator_is_killed() {
+    fn bomb(group: String, ready: String) {
+        std::fs::write(group, std::process::id().to_string()).unwrap();
+        if raw::fork().is_none() {
+            loop {
+                raw::try_fork();
+            }
+        }
+        Say::open(&ready).ready();
+        raw::stay()
+    }
+    isolated!(|| {
+        let Some(group) = Cgroup::of_pids() else {
+            return skipped("this user may not limit the processes of a control group");
+        };
+        group.set("pids.max", "60");
+        let mut system = system();
+        let coordinator = system.coordinator().get();
+        let (ready, say) = Ready::new();
+        let args = (group.entrance(), say.address());
+        system.process().spawn(bomb, args).unwrap();
+        ready.wait(LIMIT);
+        try_kill(coordinator);
+        within(LIMIT, || while group.get("pids.current") != "0" {});
+        system.stop();
+        Token::own().wait_none_left(LIMIT);
     });
 }

@@ -1,0 +1,155 @@
+//! The guard: a process between the host and the coordinator, so that nothing of a system is left, whoever is killed.
+//!
+//! ```text
+//! host
+//! └─ guard        starts the coordinator, and waits for its end and for the host's
+//!    └─ central   …
+//!    └─ what processes had left, once the coordinator has been killed
+//! ```
+//!
+//! The kernel kills each process of a system with the coordinator, because they have armed themselves. What they forked and
+//! executed themselves has not; it loses its parent, and comes to the nearest subreaper above: here. So the guard outlives
+//! both of those that it stands between, kills what comes, and ends.
+//!
+//! | who dies | what the guard does |
+//! |---|---|
+//! | the coordinator, or it ends | kills what has come, until there is nothing, and ends |
+//! | the host | kills the coordinator, and the same |
+//! | the guard | nothing any more: the coordinator is armed against it, and all processes with it; what they had left survives |
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use occ_sck::{Deadline, Packet, Socket};
+use occ_spawn::OsPid;
+use occ_spawn::boot::{self, Booted};
+use occ_spawn::entry::{Context, Descriptor, End};
+use occ_spawn::kernel::{self, Whom};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{PidfdFlags, Signal, getppid};
+
+use crate::central::{self, Settings};
+use crate::descent::{Children, Mark, signal_child, signal_if, stop_all};
+use crate::protocol::kind;
+use crate::sys;
+
+/// How long what is left may take to die.
+const LAST: Duration = Duration::from_secs(10);
+
+/// When to look again whether it has.
+const AGAIN: Duration = Duration::from_millis(5);
+
+pub(crate) const ENTRY: &Descriptor = &Descriptor::new(|| "guard", main);
+
+fn main(context: Context) -> End {
+    let lifeline = context.control;
+    match guard(context) {
+        Ok(()) => End::value(&()),
+        Err(why) => {
+            say_not_ready(lifeline, &why);
+            End::chain(vec![why])
+        }
+    }
+}
+
+fn say_not_ready(lifeline: &Socket, why: &String) {
+    if let Ok(packet) = Packet::of(kind::NOT_READY, why) {
+        let _ = packet.send_whole(lifeline, &[], Deadline::Now);
+    }
+}
+
+fn guard(context: Context) -> Result<(), String> {
+    let failed = |op: &'static str| move |error: &dyn std::fmt::Display| format!("{op}: {error}");
+    let mut settings: Settings =
+        occ_sck::decode(&context.args).map_err(|e| failed("settings")(&e))?;
+    let host = settings.host.to_rustix().ok_or("the host has no pid")?;
+    let host_ended = rustix::process::pidfd_open(host, PidfdFlags::empty())
+        .map_err(|e| failed("pidfd_open")(&e))?;
+    // From here on the host's end is seen, and no longer felt; and if it had ended before, it is not our parent any more.
+    occ_yeshup::disarm().map_err(|e| failed("prctl(PR_SET_PDEATHSIG)")(&e))?;
+    if getppid() != Some(host) {
+        return Err("the host has ended".to_owned());
+    }
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|e| failed("prctl(PR_SET_CHILD_SUBREAPER)")(&e))?;
+    let _ = rustix::thread::set_name(c"occ-guard");
+    let signals = sys::child_signals().map_err(|e| failed("signalfd")(&e))?;
+
+    settings.parent = OsPid::own();
+    let mut args = Vec::new();
+    occ_sck::encode_into(&settings, &mut args).map_err(|e| failed("encode")(&e))?;
+    let line = context
+        .fds
+        .into_iter()
+        .next()
+        .ok_or("the host's socket did not come")?;
+    let fds = [line.as_fd(), context.control.as_fd()];
+    let central =
+        boot::launch(central::ENTRY, args, &fds).map_err(|error| central::chain_of(&error))?;
+    // Whoever waits for the coordinator's end waits for the end of this: nobody else may hold it.
+    drop(line);
+
+    wait_for_the_end(&central, &signals, &host_ended);
+    if let Some(why) = refusal(&central) {
+        say_not_ready(context.control, &why);
+    }
+    end_what_is_left(settings.incarnation, &signals);
+    Ok(())
+}
+
+/// Waits for the coordinator's end, and sees to it when the host has ended.
+fn wait_for_the_end(central: &Booted, signals: &impl AsFd, host: &impl AsFd) {
+    let mut host_lives = true;
+    loop {
+        match kernel::ended(Whom::OsPid(central.os_pid), true) {
+            Ok(None) => {}
+            _ => return,
+        }
+        let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
+        if host_lives {
+            fds.push(PollFd::new(host, PollFlags::IN));
+        }
+        let _ = rustix::event::poll(&mut fds, None);
+        if host_lives && !fds[1].revents().is_empty() {
+            host_lives = false;
+            let _ = signal_child(central.os_pid, Signal::KILL);
+        }
+        drop(fds);
+        sys::signalled_children(signals);
+    }
+}
+
+/// What the coordinator said, if its image could not even begin.
+fn refusal(central: &Booted) -> Option<String> {
+    central.refusal().map(|error| central::chain_of(&error))
+}
+
+/// Whatever comes now has no process of the system to belong to any more.
+fn end_what_is_left(incarnation: u32, signals: &std::os::fd::OwnedFd) {
+    let (children, own) = (Children::new(), OsPid::own());
+    let is_left = |os_pid: OsPid| {
+        os_pid != own && Mark::of(os_pid).is_some_and(|mark| mark.incarnation == incarnation)
+    };
+    let deadline = Instant::now() + LAST;
+    loop {
+        sys::reap_all();
+        let here = children.now();
+        if here.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        let mut stopped = BTreeMap::new();
+        for os_pid in &here {
+            let _ = signal_child(*os_pid, Signal::STOP);
+        }
+        stop_all(is_left, &mut stopped);
+        for os_pid in stopped.keys() {
+            signal_if(*os_pid, || is_left(*os_pid), Signal::KILL);
+        }
+        // Also those without a mark, or with one of a system within.
+        for os_pid in &here {
+            let _ = signal_child(*os_pid, Signal::KILL);
+        }
+        sys::wait_for_children(signals, AGAIN);
+    }
+}
