@@ -35,6 +35,7 @@ mod monitors;
 mod tests;
 
 pub use event::{Effect, Event};
+pub use ledger::Known;
 use ledger::Why;
 
 /// A process, by its number in this system.

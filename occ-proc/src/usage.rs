@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::missing::{Field, Missing};
-use crate::os_pid::OsPid;
 use crate::proc_dir::ProcDir;
 use crate::stat::Stat;
 
@@ -44,10 +43,11 @@ pub struct Switches {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Io {
-    /// Bytes that calls like read(2) have given it, from wherever. What recv(2) brings is not counted.
-    pub read: u64,
-    /// Bytes that it has given calls like write(2). What send(2) takes is not counted.
-    pub written: u64,
+    /// Bytes that calls like read(2) have given it, from wherever. What recv(2) brings is not counted. Told of those that
+    /// live.
+    pub read: Option<u64>,
+    /// Bytes that it has given calls like write(2). What send(2) takes is not counted. Told of those that live.
+    pub written: Option<u64>,
     /// Bytes that were fetched from a disk for it.
     pub read_from_disk: u64,
     /// Bytes that it made the kernel write to a disk, by and by.
@@ -86,21 +86,21 @@ impl Usage {
 }
 
 impl Io {
-    /// What a process has read and written, also one that has ended and is not reaped.
-    ///
-    /// # Errors
-    ///
-    /// It is somebody else's, or gone.
-    pub fn of(os_pid: OsPid) -> Field<Io> {
-        let path = format!("/proc/{os_pid}/io");
-        crate::proc_dir::read_at(rustix::fs::CWD, &path).and_then(|text| Io::parse(&text))
+    /// What a disk has done for a process that has ended, in blocks of 512 bytes, as getrusage(2) counts them.
+    pub fn of_blocks(read: u64, written: u64) -> Io {
+        Io {
+            read: None,
+            written: None,
+            read_from_disk: read.saturating_mul(512),
+            written_to_disk: written.saturating_mul(512),
+        }
     }
 
     pub(crate) fn parse(text: &[u8]) -> Field<Io> {
         let number = |name: &[u8]| number_after(text, name).ok_or(Missing::Unsupported);
         Ok(Io {
-            read: number(b"rchar:")?,
-            written: number(b"wchar:")?,
+            read: Some(number(b"rchar:")?),
+            written: Some(number(b"wchar:")?),
             read_from_disk: number(b"read_bytes:")?,
             written_to_disk: number(b"write_bytes:")?,
         })
@@ -127,7 +127,7 @@ mod tests {
         let text =
             b"rchar: 12\nwchar: 34\nread_bytes: 56\nwrite_bytes: 78\ncancelled_write_bytes: 90\n";
         let io = Io::parse(text).expect("all four");
-        assert_eq!((io.read, io.written), (12, 34));
+        assert_eq!((io.read, io.written), (Some(12), Some(34)));
         assert_eq!((io.read_from_disk, io.written_to_disk), (56, 78));
         assert_eq!(Io::parse(b"rchar: 12\n"), Err(Missing::Unsupported));
         assert_eq!(number_after(b"VmHWM:\t   1234 kB\n", b"VmHWM:"), Some(1234));

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use occ_proc::{Evidence, Io, Moment, OsPid, OsStatus};
+use occ_proc::{Evidence, Moment, OsPid, OsStatus};
 use occ_sck::{
     Assembler, Deadline, FrameError, Limits, MAX_DATAGRAM, ReceiveError, Received, Socket,
 };
@@ -127,9 +127,7 @@ impl Child {
         let ended = Moment::now();
         // It is dead, so what it said is complete; reports are one datagram each and never waited for a
         // reader. A fork of it may hold the socket: what is there now is all of its own.
-        let io = Io::of(self.os_pid);
-        let Ended { status, mut usage } = self.reap()?;
-        usage.io = io;
+        let Ended { status, usage } = self.reap()?;
         let (reason, evidence) = self.reason(status);
         let mut report = ExitReport::new(self.os_pid, status, evidence, &reason);
         report.started = Some(self.started);

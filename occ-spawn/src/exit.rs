@@ -129,6 +129,11 @@ impl LastWords {
         None
     }
 
+    /// True if it has said nothing.
+    pub fn is_empty(&self) -> bool {
+        self.outcome.is_none() && self.panic.is_none() && self.signal.is_none()
+    }
+
     /// What it has said that speaks for one cause or another of the end that the kernel tells.
     pub fn evidence(&self, status: OsStatus) -> Option<Evidence> {
         let number = status.signal()?.number();

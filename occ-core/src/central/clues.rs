@@ -9,6 +9,8 @@ use std::time::Duration;
 use occ_proc::{Evidence, KernelLog, MemoryCgroup, Moment, OomKill, OsStatus, Stat, Usage};
 use occ_spawn::OsPid;
 
+use crate::state::Known;
+
 /// Kills that were logged and are not those of a process of ours, or not yet: its end may be noticed later.
 const REMEMBERED: usize = 256;
 
@@ -47,25 +49,27 @@ impl Clues {
         (in_cgroup, occ_proc::oom_kills().ok())
     }
 
-    /// What there is to be known of a process that has ended and is not reaped. `known` is that it was killed from here.
+    /// What there is to be known of a process that has ended and is not reaped.
     pub(super) fn of(
         &mut self,
         os_pid: OsPid,
         status: OsStatus,
         usage: &Usage,
-        (started, known): (Moment, bool),
+        known: Known,
     ) -> Vec<Evidence> {
         let signal = status.signal().map(|signal| signal.number());
         let mut evidence = Vec::new();
-        if status.is_abnormal()
+        // Nobody hears of SIGKILL, and who has spoken was a process of ours to the end: then there is no question.
+        let is_odd = status.is_abnormal() && signal != Some(libc::SIGKILL) && !known.spoke;
+        if is_odd
             && let Ok(stat) = Stat::of(os_pid)
             && stat.executed
         {
             evidence.push(Evidence::Executed { exe: stat.name });
         }
         if signal == Some(libc::SIGKILL) {
-            let logged = self.logged(os_pid, started);
-            let is_open = logged.is_none() && !known;
+            let logged = self.logged(os_pid, known.started);
+            let is_open = logged.is_none() && !known.killed;
             evidence.extend(logged);
             if is_open {
                 self.counts(&mut evidence);
@@ -143,8 +147,12 @@ impl Clues {
 
 /// What it had of the processor, where that is limited.
 fn cpu_limit(os_pid: OsPid, usage: &Usage) -> Option<Evidence> {
-    let (soft, hard) = occ_proc::cpu_limits(os_pid).ok()?;
     let used = usage.user_time + usage.system_time;
+    // A limit is a second at the least, and is reached after half of that by no count.
+    if used < Duration::from_millis(500) {
+        return None;
+    }
+    let (soft, hard) = occ_proc::cpu_limits(os_pid).ok()?;
     let (soft, hard) = (soft.or(hard)?, hard.unwrap_or(Duration::MAX));
     Some(Evidence::CpuLimit { soft, hard, used })
 }

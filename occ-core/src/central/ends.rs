@@ -9,7 +9,6 @@
 
 use std::time::Instant;
 
-use occ_proc::Io;
 use occ_spawn::OsPid;
 use occ_spawn::kernel::{self, Ended, Whom};
 use rustix::event::epoll::EventFlags;
@@ -62,8 +61,6 @@ impl Central {
         let Some(seen) = ended(os_pid, false) else {
             return;
         };
-        // What it read and wrote can be asked for until it is reaped.
-        let io = Io::of(os_pid);
         // What it said last may still be in its socket, if that has not hung up: a fork of it holds it. And
         // sends, perhaps, for as long as somebody reads.
         for _ in 0..ALL {
@@ -73,13 +70,12 @@ impl Central {
                 break;
             }
         }
-        let known = self.state.ledger(process).unwrap_or((Moment::ZERO, false));
+        let known = self.state.ledger(process).unwrap_or_default();
         let mut evidence = self.clues.of(os_pid, seen.status, &seen.usage, known);
         evidence.extend(self.end_orphans_of(process));
-        let Some(Ended { status, mut usage }) = ended(os_pid, true) else {
+        let Some(Ended { status, usage }) = ended(os_pid, true) else {
             return;
         };
-        usage.io = io;
         let at = Moment::now();
         self.awaited.remove(&process);
         self.by_os_pid.remove(&os_pid);
@@ -139,11 +135,9 @@ impl Central {
     /// Takes the status of a child that nobody knows. It may be a process that died before its first word, of which
     /// only the zygote can tell what the kernel called it.
     fn reap(&mut self, os_pid: OsPid) {
-        let io = Io::of(os_pid);
-        let Some(Ended { status, mut usage }) = ended(os_pid, true) else {
+        let Some(Ended { status, usage }) = ended(os_pid, true) else {
             return;
         };
-        usage.io = io;
         let at = Moment::now();
         let evidence = Vec::new();
         self.expect_orphans();

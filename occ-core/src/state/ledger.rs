@@ -32,6 +32,27 @@ impl fmt::Display for Why {
     }
 }
 
+/// What is known of a process before the kernel is asked how it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Since when it runs.
+    pub started: Moment,
+    /// It was killed from here.
+    pub killed: bool,
+    /// It has said something of its end.
+    pub spoke: bool,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known {
+            started: Moment::ZERO,
+            killed: false,
+            spoke: false,
+        }
+    }
+}
+
 impl State {
     /// Kills a process that runs.
     pub(super) fn kill_for(&mut self, serial: Serial, why: Why, effects: &mut Vec<Effect>) {
@@ -57,11 +78,15 @@ impl State {
         });
     }
 
-    /// Since when a process runs, and whether it was killed from here.
-    pub fn ledger(&self, serial: Serial) -> Option<(Moment, bool)> {
+    /// What is known of a process that runs.
+    pub fn ledger(&self, serial: Serial) -> Option<Known> {
         let process = self.processes.get(&serial)?;
         match process.phase {
-            Phase::Running { started, .. } => Some((started, !process.sent.is_empty())),
+            Phase::Running { started, .. } => Some(Known {
+                started,
+                killed: !process.sent.is_empty(),
+                spoke: !process.words.is_empty(),
+            }),
             Phase::Host | Phase::Launching(_) => None,
         }
     }

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use occ_proc::{Missing, OsPid, OsStatus, Switches, Usage};
+use occ_proc::{Io, Missing, OsPid, OsStatus, Switches, Usage};
 
 /// A child.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +99,9 @@ fn usage_of(used: &libc::rusage) -> Usage {
             voluntary: number(used.ru_nvcsw),
             involuntary: number(used.ru_nivcsw),
         }),
-        io: Err(Missing::Gone),
+        io: Ok(Io::of_blocks(
+            number(used.ru_inblock),
+            number(used.ru_oublock),
+        )),
     }
 }
