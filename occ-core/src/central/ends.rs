@@ -140,7 +140,7 @@ impl Central {
         };
         let at = Moment::now();
         let evidence = Vec::new();
-        self.expect_orphans();
+        self.orphan_reaped(os_pid);
         if let Some(newest) = self.unborn.keys().next_back().copied() {
             self.strays.insert(
                 os_pid,

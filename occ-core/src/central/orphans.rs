@@ -102,8 +102,13 @@ impl Central {
             .collect()
     }
 
-    /// An orphan has ended, and what it had started may be one now.
-    pub(super) fn expect_orphans(&mut self) {
+    /// An orphan has been reaped: its number may be another's from now on, and what it had started may have come.
+    pub(super) fn orphan_reaped(&mut self, os_pid: OsPid) {
+        self.orphans.spared.remove(&os_pid);
+        self.expect_orphans();
+    }
+
+    fn expect_orphans(&mut self) {
         self.orphans.look_by(Instant::now() + AGAIN);
     }
 

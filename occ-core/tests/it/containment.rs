@@ -422,3 +422,25 @@ fn a_fork_bomb_ends_when_the_coordinator_is_killed() {
         Token::own().wait_none_left(LIMIT);
     });
 }
+
+/// The mark is a limit that the kernel does not enforce; the others are the host's.
+#[test]
+fn the_mark_of_a_process_is_all_that_differs_in_its_limits() {
+    fn limits() -> String {
+        std::fs::read_to_string("/proc/self/limits").unwrap()
+    }
+    isolated!(|| {
+        let mut system = system();
+        let (_, monitor) = system.process().spawn_monitor(limits, ()).unwrap();
+        let theirs = value::<String>(&reason(system.process(), monitor));
+        let ours = limits();
+        let differing: Vec<_> = ours
+            .lines()
+            .zip(theirs.lines())
+            .filter(|(ours, theirs)| ours != theirs)
+            .map(|(ours, _)| ours.split("  ").next().unwrap_or_default())
+            .collect();
+        assert_eq!(differing, ["Max file locks"], "{ours}\n{theirs}");
+        system.stop();
+    });
+}
