@@ -156,3 +156,72 @@ fn cpu_limit(os_pid: OsPid, usage: &Usage) -> Option<Evidence> {
     let (soft, hard) = (soft.or(hard)?, hard.unwrap_or(Duration::MAX));
     Some(Evidence::CpuLimit { soft, hard, used })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn killed() -> OsStatus {
+        OsStatus {
+            si_code: libc::CLD_KILLED,
+            si_status: libc::SIGKILL,
+        }
+    }
+
+    /// As in a container, most often: no log, and counters.
+    fn without_log(counted: (Option<u64>, Option<u64>)) -> Clues {
+        Clues {
+            log: None,
+            counted,
+            ..Clues::new()
+        }
+    }
+
+    fn of(clues: &mut Clues, known: Known) -> Vec<Evidence> {
+        clues.of(OsPid::own(), killed(), &Usage::NONE, known)
+    }
+
+    #[test]
+    fn without_the_log_the_kernels_count_is_evidence() {
+        let now = Clues::new().count();
+        let Some(anywhere) = now.1 else { return };
+        // One more than when it was counted last.
+        let before = anywhere.wrapping_sub(1);
+        let mut clues = without_log((now.0, Some(before)));
+        if anywhere > 0 {
+            let (in_cgroup, count) = (false, 1);
+            let kill = Evidence::OomKills { in_cgroup, count };
+            assert_eq!(of(&mut clues, Known::default()), [kill]);
+        }
+        // And it is counted from there on.
+        let mut clues = without_log(now);
+        assert_eq!(of(&mut clues, Known::default()), [Evidence::NoOomKill]);
+        // Nobody asks about one that was killed from here.
+        let mut clues = without_log((now.0, Some(before)));
+        let known = Known {
+            killed: true,
+            ..Known::default()
+        };
+        assert_eq!(of(&mut clues, known), []);
+    }
+
+    #[test]
+    fn a_limit_on_processor_time_is_no_question_for_those_that_used_little() {
+        let mut clues = Clues::new();
+        let mut usage = Usage::NONE;
+        let evidence = clues.of(OsPid::own(), killed(), &usage, Known::default());
+        assert!(
+            !evidence
+                .iter()
+                .any(|piece| matches!(piece, Evidence::CpuLimit { .. }))
+        );
+        // This process has none, however much it used.
+        usage.user_time = Duration::from_secs(5);
+        let evidence = clues.of(OsPid::own(), killed(), &usage, Known::default());
+        assert!(
+            !evidence
+                .iter()
+                .any(|piece| matches!(piece, Evidence::CpuLimit { .. }))
+        );
+    }
+}
