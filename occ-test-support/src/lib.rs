@@ -31,6 +31,7 @@ pub mod fds;
 pub mod in_flight;
 pub mod isolated;
 pub mod lifeline;
+mod meanwhile;
 pub mod pass;
 pub mod pty;
 pub mod raw;
@@ -48,5 +49,6 @@ mod sys;
 
 pub use deadline::{LIMIT, within};
 pub use isolated::isolated;
+pub use meanwhile::meanwhile;
 pub use rustix::process::Signal;
 pub use skip::skipped;

@@ -11,6 +11,7 @@ use occ_test_support::{
     alive::alive,
     dead, isolated,
     lifeline::{Hold, Lifeline},
+    meanwhile,
     ready::{Ready, Say},
     role, stress, test_path, tree, within,
 };
@@ -18,7 +19,7 @@ use rustix::process::Signal;
 
 use crate::{
     Gate, a_spawn, assert_works, echo, hear, me, os_pid, ping, raw, reason, say, signal, stay,
-    system, try_kill, value, wait, while_somebody_kills, zygote,
+    system, try_kill, value, wait, zygote,
 };
 
 /// The only child of the coordinator that is no process of the system.
@@ -110,7 +111,7 @@ fn fifty_zygotes_that_die_while_processes_are_made_leave_none_of_them_untold() {
         let (_, witness) = process.spawn_monitor(echo, ()).unwrap();
         let known = process.processes().unwrap()[1].os_pid.unwrap().get();
         let (killed, last) = (AtomicU32::new(0), AtomicU32::new(0));
-        while_somebody_kills(
+        meanwhile(
             || {
                 // Whoever is neither the witness nor dead is most often the zygote.
                 let mut children = tree::children(coordinator.get()).into_iter();
@@ -307,7 +308,7 @@ fn a_process_that_is_killed_before_its_first_line_is_an_error_or_a_down_and_neve
         let spared = zygote(&system);
         let process = system.process();
         let mut killed = 0;
-        while_somebody_kills(
+        meanwhile(
             || {
                 let children = tree::children(coordinator.get());
                 children

@@ -19,7 +19,6 @@ mod starting;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use occ_core::protocol::Request;
 use occ_core::{Builder, Down, ExitReason, MonitorRef, Pid, Process, System, Term, current};
@@ -194,26 +193,6 @@ impl Gate {
 fn try_kill(os_pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(os_pid).unwrap()).unwrap();
     let _ = rustix::process::kill_process(pid, Signal::KILL);
-}
-
-/// Does `kill` over and over on another thread for as long as `body` takes.
-fn while_somebody_kills(kill: impl Fn() + Sync, body: impl FnOnce()) {
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                kill();
-            }
-        });
-        let _done = Done(&done);
-        body();
-    });
 }
 
 /// How many short datagrams the kernel holds for a socket that nobody reads.

@@ -6,13 +6,12 @@ use occ_test_support::{
     alive::alive,
     dead, isolated,
     lifeline::{Hold, Lifeline},
+    meanwhile,
     ready::{Ready, Say},
     stress, tree, within,
 };
 
-use crate::{
-    assert_works, echo, me, ping, raw, reason, system, try_kill, value, while_somebody_kills,
-};
+use crate::{assert_works, echo, me, ping, raw, reason, system, try_kill, value};
 
 /// OC-26.
 #[test]
@@ -32,7 +31,7 @@ fn a_coordinator_that_dies_while_it_starts_is_an_error() {
     isolated!(|| {
         let own = std::process::id();
         let mut failed = 0;
-        while_somebody_kills(
+        meanwhile(
             || {
                 tree::children(own)
                     .into_iter()

@@ -2,33 +2,12 @@
 
 use std::fs::File;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use occ_proc::{Holders, Missing, OsPid, Snapshot, Stat, processes};
 use occ_test_support::stress::times;
-use occ_test_support::{isolated, raw};
+use occ_test_support::{isolated, meanwhile, raw};
 
 use crate::own;
-
-/// Does `churn` over and over on another thread while `body` runs.
-fn meanwhile(churn: impl Fn() + Sync, body: impl FnOnce()) {
-    struct Done<'a>(&'a AtomicBool);
-    impl Drop for Done<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                churn();
-            }
-        });
-        let _done = Done(&done);
-        body();
-    });
-}
 
 #[test]
 fn descriptors_that_are_closed_meanwhile_are_there_or_not() {
