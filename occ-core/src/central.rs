@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use occ_sck::{Deadline, MAX_DATAGRAM, Packet, Socket};
 use occ_spawn::OsPid;
 use occ_spawn::entry::{Context, Descriptor, End};
+use occ_spawn::kernel::{self, Whom};
 use occ_spawn::zygote::{self, Zygote};
 use occ_yeshup::Parent;
 use rustix::event::epoll::{self, EventFlags};
@@ -325,7 +326,9 @@ impl Central {
                 self.events.push_back(Event::Examined { process, exiting });
             }
             Effect::Kill { process, os_pid } => {
-                let pid = os_pid.to_rustix();
+                // The kernel takes a signal for one that has ended, too, and that is not what ended it.
+                let lives = matches!(kernel::ended(Whom::OsPid(os_pid), false), Ok(None));
+                let pid = os_pid.to_rustix().filter(|_| lives);
                 let sent = pid.map(|pid| rustix::process::kill_process(pid, Signal::KILL));
                 if sent != Some(Ok(())) {
                     self.events.push_back(Event::NotSent { process });

@@ -1,7 +1,10 @@
 //! Who descends from whom, when parents are long gone.
 //!
 //! A process of a system carries a mark: its soft limit on file locks, which Linux does not enforce, and which all that it
-//! forks and executes inherits, in any session and past any number of dead parents.
+//! forks and executes inherits, in any session and past any number of dead parents. In a system within a process the mark
+//! of that process is kept as the soft limit on resident memory, which is not enforced either.
+//!
+//! A descendant that sets these limits itself belongs to nobody that can be told, and ends with the system.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -24,12 +27,25 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    pub(crate) fn of(os_pid: OsPid) -> Option<Mark> {
-        let bits = occ_proc::locks_limit(os_pid).ok()??;
-        Some(Mark {
+    /// The mark that a process carries, and the one that those carry which the system descends from that gave it the first.
+    pub(crate) fn both(os_pid: OsPid) -> [Option<Mark>; 2] {
+        let marks = occ_proc::unenforced_limits(os_pid).unwrap_or_default();
+        marks.map(|bits| bits.map(Mark::from_bits))
+    }
+
+    /// That of the two that is of this system.
+    pub(crate) fn of(os_pid: OsPid, incarnation: u32) -> Option<Mark> {
+        let marks = Mark::both(os_pid).into_iter().flatten();
+        marks
+            .into_iter()
+            .find(|mark| mark.incarnation == incarnation)
+    }
+
+    fn from_bits(bits: u64) -> Mark {
+        Mark {
             incarnation: (bits >> 32) as u32,
             process: bits as u32,
-        })
+        }
     }
 
     pub(crate) fn bits(self) -> u64 {
@@ -84,10 +100,10 @@ fn children_by_stat() -> Vec<OsPid> {
     all.into_iter().filter(is_ours).collect()
 }
 
-/// The name of a process that has not ended.
+/// The name of a process that has not ended. One whose main thread has, and others have not, lives.
 pub(crate) fn name_of(os_pid: OsPid) -> Option<String> {
     let stat = Stat::of(os_pid).ok()?;
-    (stat.state != State::Zombie).then_some(stat.name)
+    (stat.state != State::Zombie || stat.threads > 1).then_some(stat.name)
 }
 
 /// Signals a child of the caller's, which nobody else reaps: the number is its own.

@@ -27,6 +27,7 @@ use occ_spawn::boot::{self, Booted};
 use occ_spawn::entry::{Context, Descriptor, End};
 use occ_spawn::kernel::{self, Whom};
 use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, getppid};
 
 use crate::central::{self, Settings};
@@ -128,9 +129,7 @@ fn refusal(central: &Booted) -> Option<String> {
 /// Whatever comes now has no process of the system to belong to any more.
 fn end_what_is_left(incarnation: u32, signals: &std::os::fd::OwnedFd) {
     let (children, own) = (Children::new(), OsPid::own());
-    let is_left = |os_pid: OsPid| {
-        os_pid != own && Mark::of(os_pid).is_some_and(|mark| mark.incarnation == incarnation)
-    };
+    let is_left = |os_pid: OsPid| os_pid != own && Mark::of(os_pid, incarnation).is_some();
     let deadline = Instant::now() + LAST;
     loop {
         sys::reap_all();
@@ -147,8 +146,12 @@ fn end_what_is_left(incarnation: u32, signals: &std::os::fd::OwnedFd) {
             signal_if(*os_pid, || is_left(*os_pid), Signal::KILL);
         }
         // Also those without a mark, or with one of a system within.
-        for os_pid in &here {
-            let _ = signal_child(*os_pid, Signal::KILL);
+        let sent = here
+            .iter()
+            .filter(|left| signal_child(**left, Signal::KILL) != Err(Errno::PERM));
+        if sent.count() == 0 {
+            // They have become another user's, and nobody here can end them.
+            return;
         }
         sys::wait_for_children(signals, AGAIN);
     }

@@ -70,7 +70,7 @@ pub use evidence::{Evidence, Sent, SignalInfo};
 pub use fds::{Fd, FdTarget};
 pub use holders::{Holder, Holders};
 pub use kernel_log::{KernelLog, OomKill, oom_kills};
-pub use limits::{cpu_limits, locks_limit};
+pub use limits::{cpu_limits, unenforced_limits};
 pub use memory_cgroup::MemoryCgroup;
 pub use missing::{Field, Missing};
 pub use moment::Moment;

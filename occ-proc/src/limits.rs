@@ -20,22 +20,23 @@ pub fn cpu_limits(os_pid: OsPid) -> Field<(Option<Duration>, Option<Duration>)> 
     parse(&String::from_utf8_lossy(&text)).ok_or(Missing::Unsupported)
 }
 
-/// The soft limit on file locks (`RLIMIT_LOCKS`), which Linux has not enforced since 2.4.25 (setrlimit(2)). `None` is no
-/// limit. What a process forks and executes inherits it, wherever it goes: so it can be a mark of descent.
+/// The soft limits on file locks and on resident memory (`RLIMIT_LOCKS`, `RLIMIT_RSS`), which Linux has not enforced since
+/// 2.4.25 and 2.4.30 (setrlimit(2)). `None` is no limit. What a process forks and executes inherits them, wherever it goes:
+/// so they can be marks of descent.
 ///
 /// # Errors
 ///
 /// The process is gone.
-#[doc(alias = "RLIMIT_LOCKS")]
-pub fn locks_limit(os_pid: OsPid) -> Field<Option<u64>> {
+#[doc(alias = "RLIMIT_LOCKS", alias = "RLIMIT_RSS")]
+pub fn unenforced_limits(os_pid: OsPid) -> Field<[Option<u64>; 2]> {
     let text = proc_dir::read_at(CWD, &format!("/proc/{os_pid}/limits"))?;
-    soft_locks(&String::from_utf8_lossy(&text)).ok_or(Missing::Unsupported)
+    let text = String::from_utf8_lossy(&text);
+    let soft = |name| soft(&text, name).ok_or(Missing::Unsupported);
+    Ok([soft("Max file locks")?, soft("Max resident set")?])
 }
 
-fn soft_locks(text: &str) -> Option<Option<u64>> {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Max file locks"))?;
+fn soft(text: &str, name: &str) -> Option<Option<u64>> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     match line.split_ascii_whitespace().next()? {
         "unlimited" => Some(None),
         number => number.parse().ok().map(Some),
@@ -76,15 +77,16 @@ mod tests {
 
     #[test]
     fn a_mark_of_descent_is_a_number_or_none() {
+        let soft = |text| soft(text, "Max file locks");
         assert_eq!(
-            soft_locks("Max file locks   42   unlimited   locks\n"),
+            soft("Max file locks   42   unlimited   locks\n"),
             Some(Some(42))
         );
         assert_eq!(
-            soft_locks("Max file locks   unlimited   unlimited   locks\n"),
+            soft("Max file locks   unlimited   unlimited   locks\n"),
             Some(None)
         );
-        assert_eq!(soft_locks("Max cpu time 1 1 seconds\n"), None);
-        assert!(locks_limit(OsPid::own()).is_ok());
+        assert_eq!(soft("Max cpu time 1 1 seconds\n"), None);
+        assert!(unenforced_limits(OsPid::own()).is_ok());
     }
 }

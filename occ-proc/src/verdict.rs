@@ -13,7 +13,6 @@ use crate::signal::Signal;
 use crate::status::OsStatus;
 
 const SIGILL: i32 = Raw::ILL.as_raw();
-const SIGTRAP: i32 = Raw::TRAP.as_raw();
 const SIGABRT: i32 = Raw::ABORT.as_raw();
 const SIGBUS: i32 = Raw::BUS.as_raw();
 const SIGFPE: i32 = Raw::FPE.as_raw();
@@ -30,8 +29,10 @@ fn has_reached(used: Duration, limit: Duration) -> bool {
     used + slack >= limit
 }
 
-/// `si_code` of a signal that a thread of the process sent itself or another (tgkill(2)): raise(3), abort(3).
-const SI_TKILL: i32 = -6;
+/// `si_code` of SIGBUS for memory that has failed (sigaction(2)).
+const BUS_MCEERR_AR: i32 = 4;
+const BUS_MCEERR_AO: i32 = 5;
+
 /// `si_code` of a signal that seccomp(2) raises.
 const SYS_SECCOMP: i32 = 1;
 
@@ -250,7 +251,7 @@ fn of_info(signal: Signal, info: &SignalInfo) -> Option<Verdict> {
     }
     // Sent by a process, and by which.
     if info.code <= 0 {
-        let own = info.code == SI_TKILL || info.from_itself;
+        let own = info.from_itself;
         return match info.sender {
             _ if own && signal.number() == SIGABRT => told(Cause::Aborted),
             // The kernel sends this one in the name of the process itself.
@@ -269,11 +270,13 @@ fn of_info(signal: Signal, info: &SignalInfo) -> Option<Verdict> {
         };
     }
     match info.signal {
+        // The memory itself is broken, and not the program.
+        SIGBUS if matches!(info.code, BUS_MCEERR_AR | BUS_MCEERR_AO) => None,
         SIGSEGV | SIGBUS => told(Cause::BadAddress {
             address: info.address,
         }),
         SIGFPE => told(Cause::Arithmetic),
-        SIGILL | SIGTRAP => told(Cause::BadInstruction),
+        SIGILL => told(Cause::BadInstruction),
         SIGSYS if info.code == SYS_SECCOMP => told(Cause::ForbiddenCall { call: info.call }),
         SIGXCPU => told(Cause::CpuLimit),
         SIGXFSZ => told(Cause::FileSizeLimit),
@@ -300,7 +303,7 @@ fn of_signal(signal: Signal, evidence: &[Evidence]) -> Verdict {
             "the signal",
         ),
         SIGFPE => verdict(Cause::Arithmetic, Confidence::Probable, "the signal"),
-        SIGILL | SIGTRAP => verdict(Cause::BadInstruction, Confidence::Probable, "the signal"),
+        SIGILL => verdict(Cause::BadInstruction, Confidence::Probable, "the signal"),
         SIGABRT => verdict(Cause::Aborted, Confidence::Probable, "the signal"),
         SIGSYS => verdict(
             Cause::ForbiddenCall { call: None },
@@ -385,6 +388,8 @@ mod tests {
     use crate::kernel_log::OomKill;
 
     const SIGTERM: i32 = Raw::TERM.as_raw();
+    /// tgkill(2), by whomever.
+    const SI_TKILL: i32 = -6;
 
     fn killed(signal: i32) -> OsStatus {
         let si_code = 2;
@@ -428,6 +433,7 @@ mod tests {
     #[test]
     fn each_end_is_told_as_what_it_was_and_no_more_surely_than_that() {
         let plain = |_: &mut SignalInfo| ();
+        let own = |info: &mut SignalInfo| info.from_itself = true;
         let from_7 = |info: &mut SignalInfo| {
             info.sender = Some(OsPid::new(7));
             info.user = Some(0);
@@ -507,8 +513,19 @@ mod tests {
             ),
             (
                 SIGTERM,
-                vec![told(SIGTERM, SI_TKILL, from_7)],
+                vec![told(SIGTERM, SI_TKILL, own)],
                 "ended itself by SIGTERM [certain: told to its handler]",
+            ),
+            (
+                SIGTERM,
+                vec![told(SIGTERM, SI_TKILL, from_7)],
+                "killed by SIGTERM from process 7 of user 0 [certain: told to its handler]",
+            ),
+            (
+                // A timer has no sender.
+                SIGTERM,
+                vec![told(SIGTERM, -2, plain)],
+                "killed by SIGTERM, sender unknown [certain: kernel status]",
             ),
             (
                 SIGTERM,
@@ -559,7 +576,7 @@ mod tests {
             ),
             (
                 SIGABRT,
-                vec![told(SIGABRT, SI_TKILL, plain)],
+                vec![told(SIGABRT, SI_TKILL, own)],
                 "aborted [certain: told to its handler]",
             ),
             (

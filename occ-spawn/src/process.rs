@@ -95,10 +95,15 @@ pub(crate) fn run(start: Start, before: &Before, parent: Parent, stdin: Option<O
     finish(end)
 }
 
-/// Sets the mark that all which descends from this process will carry. Without it they cannot be told from others, and
-/// that is all.
+/// Sets the mark that all which descends from this process will carry, and keeps the one that it has inherited. Where a hard
+/// limit is in the way, its descendants cannot be told from others.
 fn carry(mark: u64) {
     let mut limit = getrlimit(Resource::Locks);
+    if let Some(inherited) = limit.current {
+        let mut kept = getrlimit(Resource::Rss);
+        kept.current = Some(inherited);
+        let _ = setrlimit(Resource::Rss, kept);
+    }
     limit.current = Some(mark);
     let _ = setrlimit(Resource::Locks, limit);
 }

@@ -154,6 +154,7 @@ impl Central {
             match order.send(zygote) {
                 Ok(()) => self.crowd.release(ZYGOTE),
                 Err(SendError::Full) => {
+                    self.crowd.release(ZYGOTE);
                     self.backlog.push_front(order);
                     break;
                 }

@@ -230,7 +230,11 @@ impl Central {
                     let (op, errno) = failure(error);
                     self.cannot_pay(to, owed, op, errno.raw_os_error());
                 }
-                Paid::Later | Paid::Crowded(_) => {
+                unpaid @ (Paid::Later | Paid::Crowded(_)) => {
+                    // Now it is the peer's room that is missing, and epoll tells of that.
+                    if matches!(unpaid, Paid::Later) {
+                        self.crowd.release(to);
+                    }
                     if let Some(line) = self.lines.get_mut(&to) {
                         line.put_back(owed);
                     }

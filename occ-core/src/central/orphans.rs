@@ -39,12 +39,28 @@ const SHARE: u32 = 20;
 /// How long the coordinator waits, at its own end, for the last of them.
 const LAST: Duration = Duration::from_secs(5);
 
+/// Whose descendants are to be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dead {
+    /// Those of processes that have ended.
+    Known,
+    /// And those of this one, which is about to have.
+    And(Serial),
+    /// Of everybody, and of nobody that can be told.
+    All,
+}
+
+/// One that was left, and by whom, if that can be told.
+#[derive(Debug)]
+struct Left {
+    os_pid: OsPid,
+    name: String,
+    of: Option<Serial>,
+}
+
 #[derive(Debug)]
 pub(super) struct Orphans {
     incarnation: u32,
-    /// What the coordinator carries itself, where it descends from a process of another system; and so does a child of
-    /// it until it has a mark of its own.
-    inherited: Option<Mark>,
     children: Children,
     pub(super) look_at: Option<Instant>,
     /// Not sooner: looking has cost as much.
@@ -57,7 +73,6 @@ impl Orphans {
     pub(super) fn new(incarnation: u32) -> Orphans {
         Orphans {
             incarnation,
-            inherited: Mark::of(OsPid::own()),
             children: Children::new(),
             look_at: None,
             not_before: None,
@@ -74,9 +89,9 @@ impl Orphans {
         mark.bits()
     }
 
-    /// The process that a mark stands for, if it is one of this system.
-    fn of_mark(&self, mark: Mark) -> Option<Serial> {
-        (mark.incarnation == self.incarnation).then_some(u64::from(mark.process))
+    /// The process that another descends from.
+    fn process_of(&self, os_pid: OsPid) -> Option<Serial> {
+        Mark::of(os_pid, self.incarnation).map(|mark| u64::from(mark.process))
     }
 
     fn look_by(&mut self, at: Instant) {
@@ -92,13 +107,14 @@ impl Central {
             self.orphans.look_by(Instant::now() + SOON);
             return Vec::new();
         }
-        let killed = self.kill_orphans(Some(process));
+        let killed = self.kill_orphans(Dead::And(process));
         if !killed.is_empty() {
             self.expect_orphans();
         }
-        killed
-            .into_iter()
-            .map(|(os_pid, name)| Evidence::LeftBehind { os_pid, name })
+        // Others may have left some, too, that are found only now.
+        let its_own = killed.into_iter().filter(|left| left.of == Some(process));
+        its_own
+            .map(|Left { os_pid, name, .. }| Evidence::LeftBehind { os_pid, name })
             .collect()
     }
 
@@ -119,21 +135,21 @@ impl Central {
             return;
         }
         self.orphans.look_at = None;
-        let found = !self.kill_orphans(None).is_empty();
+        let found = !self.kill_orphans(Dead::Known).is_empty();
         self.orphans.not_before = Some(now + now.elapsed() * SHARE);
         if found {
             self.expect_orphans();
         }
     }
 
-    /// Kills what the dead have left, `dying` included, if any of it has come here; and tells whom.
-    fn kill_orphans(&mut self, dying: Option<Serial>) -> Vec<(OsPid, String)> {
+    /// Kills what the dead have left, if any of it has come here; and tells whom.
+    fn kill_orphans(&mut self, dead: Dead) -> Vec<Left> {
         let mut stopped = BTreeMap::new();
         let mut ended = BTreeSet::new();
         loop {
             let before = ended.len();
             for os_pid in self.orphans.children.now() {
-                if self.is_known(os_pid) || !self.is_left(os_pid, dying) {
+                if self.is_known(os_pid) || !self.is_left(os_pid, dead) {
                     continue;
                 }
                 match name_of(os_pid) {
@@ -155,16 +171,23 @@ impl Central {
 
         // What those have started is not here yet, and they may go on starting: so all are stopped before any is killed.
         let ours: Vec<OsPid> = stopped.keys().copied().collect();
-        stop_all(|os_pid| self.has_mark_of_dead(os_pid, dying), &mut stopped);
-        for os_pid in stopped.keys() {
-            if ours.contains(os_pid) {
-                let _ = signal_child(*os_pid, Signal::KILL);
+        let has_mark = |os_pid: OsPid| {
+            let process = self.orphans.process_of(os_pid);
+            // The dead one itself has the mark as well, and is not reaped.
+            process.is_some_and(|process| self.is_dead(process, dead)) && !self.is_known(os_pid)
+        };
+        stop_all(has_mark, &mut stopped);
+        let mut killed = Vec::new();
+        for (os_pid, name) in stopped {
+            let of = self.orphans.process_of(os_pid);
+            if ours.contains(&os_pid) {
+                let _ = signal_child(os_pid, Signal::KILL);
             } else {
-                let is_one = || self.has_mark_of_dead(*os_pid, dying);
-                signal_if(*os_pid, is_one, Signal::KILL);
+                signal_if(os_pid, || has_mark(os_pid), Signal::KILL);
             }
+            killed.push(Left { os_pid, name, of });
         }
-        stopped.into_iter().collect()
+        killed
     }
 
     /// Whether a child is one that belongs here.
@@ -175,27 +198,17 @@ impl Central {
             || self.orphans.spared.contains(&os_pid)
     }
 
-    /// Whether a child that is not known was left by somebody who has ended.
-    fn is_left(&self, os_pid: OsPid, dying: Option<Serial>) -> bool {
-        let mark = Mark::of(os_pid).filter(|mark| Some(*mark) != self.orphans.inherited);
-        match mark.map(|mark| self.orphans.of_mark(mark)) {
-            Some(Some(process)) => self.is_dead(process, dying),
-            // Of another system within this one, whose coordinator has ended: else it would be there.
-            Some(None) => true,
-            // One that has not come as far as its mark was left by nobody.
-            None => self.unborn.is_empty(),
+    /// Whether a child that is not known was left by somebody who has ended. One that cannot be told is nobody's, and may be
+    /// that of one who lives.
+    fn is_left(&self, os_pid: OsPid, dead: Dead) -> bool {
+        match self.orphans.process_of(os_pid) {
+            Some(process) => self.is_dead(process, dead),
+            None => dead == Dead::All,
         }
     }
 
-    /// Whether a process that is not known carries the mark of one that has ended.
-    fn has_mark_of_dead(&self, os_pid: OsPid, dying: Option<Serial>) -> bool {
-        let process = Mark::of(os_pid).and_then(|mark| self.orphans.of_mark(mark));
-        // The dead one itself has the mark as well, and is not reaped.
-        process.is_some_and(|process| self.is_dead(process, dying)) && !self.is_known(os_pid)
-    }
-
-    fn is_dead(&self, process: Serial, dying: Option<Serial>) -> bool {
-        Some(process) == dying || !self.state.is_alive(process)
+    fn is_dead(&self, process: Serial, dead: Dead) -> bool {
+        dead == Dead::All || dead == Dead::And(process) || !self.state.is_alive(process)
     }
 
     /// At the coordinator's end nobody of them is left.
@@ -207,7 +220,7 @@ impl Central {
             if left.is_empty() || Instant::now() >= deadline {
                 return;
             }
-            let killed = self.kill_orphans(None);
+            let killed = self.kill_orphans(Dead::All);
             if killed.is_empty() && left.iter().all(|left| self.orphans.spared.contains(left)) {
                 return;
             }

@@ -106,7 +106,10 @@ impl Central {
         let unwatched = &mut self.unwatched;
         while let Some(paid) = unwatched.pay(self.lifeline) {
             match paid {
-                Paid::Later => break,
+                Paid::Later => {
+                    self.crowd.release(LIFELINE);
+                    break;
+                }
                 Paid::Crowded(_) if self.crowd.let_wait(LIFELINE, Instant::now()) => break,
                 // Then without its report, which is what brings a descriptor along.
                 Paid::Crowded(_) => unwatched.give_up_a_report(),

@@ -67,6 +67,11 @@ fn stray(way: String) -> u32 {
             say(own());
             raw::stay()
         }),
+        "one whose main thread has ended" => fork_and_hear(|say| {
+            std::thread::spawn(|| raw::stay());
+            say(own());
+            crate::raw::end_thread()
+        }),
         "a program" => Command::new("sleep").arg("1000").spawn().unwrap().id(),
         "a program of a shell's, in a session of its own" => {
             let script = "setsid sh -c 'sleep 1000 & echo $!'";
@@ -84,7 +89,10 @@ fn stray(way: String) -> u32 {
     }
 }
 
-const WAYS: [&str; 6] = [
+const SESSION: &str = "a session of its own";
+
+const WAYS: [&str; 7] = [
+    "one whose main thread has ended",
     "a fork",
     "a fork of a fork, whose parent has ended",
     "a session of its own",
@@ -160,7 +168,7 @@ fn what_a_killed_process_left_ends_too() {
 #[test]
 fn the_rest_is_untouched() {
     fn stray_and_wait(gate: String, ready: String) {
-        let daemon = stray("a session of its own".to_owned());
+        let daemon = stray(SESSION.to_owned());
         Say::open(&ready).line(daemon);
         wait(gate);
     }
@@ -174,7 +182,7 @@ fn the_rest_is_untouched() {
         let (_, monitor) = process.spawn_monitor(stray_and_wait, args).unwrap();
         let daemon = ready.pid(LIMIT);
         for _ in 0..times(20) {
-            let (_, monitor) = process.spawn_monitor(stray, (WAYS[1].to_owned(),)).unwrap();
+            let (_, monitor) = process.spawn_monitor(stray, (WAYS[2].to_owned(),)).unwrap();
             let left = value::<u32>(&reason(process, monitor));
             dead::gone(left, LIMIT);
             assert!(alive(daemon));
@@ -248,7 +256,7 @@ fn what_strays_in_a_system_within_ends_with_the_process_that_has_it() {
     fn has_a_system(ready: String) {
         let mut inner = system();
         let process = inner.process();
-        let args = (ready, WAYS[2].to_owned());
+        let args = (ready, SESSION.to_owned());
         let (_, monitor) = process.spawn_monitor(stray_and_stay, args).unwrap();
         reason(process, monitor);
     }
@@ -441,6 +449,58 @@ fn the_mark_of_a_process_is_all_that_differs_in_its_limits() {
             .map(|(ours, _)| ours.split("  ").next().unwrap_or_default())
             .collect();
         assert_eq!(differing, ["Max file locks"], "{ours}\n{theirs}");
+        system.stop();
+    });
+}
+
+/// Nobody can tell whose it is, so it is left alone while there is anybody whose it may be.
+#[test]
+fn a_descendant_that_takes_its_mark_off_ends_with_the_system() {
+    fn leave_unmarked() -> u32 {
+        fork_and_hear(|say| {
+            let (current, maximum) = (Some(7), None);
+            let limit = rustix::process::Rlimit { current, maximum };
+            rustix::process::setrlimit(rustix::process::Resource::Locks, limit).unwrap();
+            if raw::fork().is_none() {
+                say(std::process::id());
+                raw::stay()
+            }
+        })
+    }
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        let (_, monitor) = process.spawn_monitor(leave_unmarked, ()).unwrap();
+        let unmarked = value::<u32>(&reason(process, monitor));
+        for _ in 0..5 {
+            let (_, monitor) = process.spawn_monitor(stray, (WAYS[2].to_owned(),)).unwrap();
+            dead::gone(value::<u32>(&reason(process, monitor)), LIMIT);
+        }
+        assert!(alive(unmarked));
+        system.stop();
+        assert!(!alive(unmarked));
+    });
+}
+
+/// What is found after the end of many is told of none of those that did not leave it.
+#[test]
+fn nobody_is_said_to_have_left_what_another_left() {
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        let gate = Gate::new();
+        let mut waiting: Vec<_> = (0..18)
+            .map(|_| process.spawn_monitor(wait, (gate.address(),)).unwrap().1)
+            .collect();
+        let (pid, monitor) = process.spawn_monitor(stray, (WAYS[2].to_owned(),)).unwrap();
+        let left = value::<u32>(&reason(process, monitor));
+        let open = gate.open();
+        for monitor in waiting.drain(..) {
+            let down = down(process, monitor);
+            assert_eq!(down.report.evidence, [], "{pid} left {left}: {down}");
+        }
+        drop(open);
+        dead::gone(left, LIMIT);
         system.stop();
     });
 }

@@ -75,7 +75,6 @@ pub(super) fn install() {
 
 /// Finds out where the stack of this thread ends, and gives handlers another.
 fn measure_stack() {
-    let here = 0_u8;
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -87,8 +86,9 @@ fn measure_stack() {
     } else {
         limit.rlim_cur as usize
     };
-    let low = (&raw const here).addr().saturating_sub(size);
-    STACK_LOW.store(low, Ordering::Relaxed);
+    // The kernel counts from the top, where the arguments and the environment lie.
+    let low = top_of_stack().map_or(0, |top| top.saturating_sub(size));
+    STACK_LOW.store(if size == 0 { 0 } else { low }, Ordering::Relaxed);
 
     let memory = Box::leak(Box::new([0_u8; ALTERNATE_SIZE]))
         .as_mut_ptr()
@@ -103,6 +103,14 @@ fn measure_stack() {
     unsafe { libc::sigaltstack(&raw const stack, ptr::null_mut()) };
 }
 
+/// Where the main thread's stack begins: the end of what /proc/self/maps calls so.
+fn top_of_stack() -> Option<usize> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.ends_with("[stack]"))?;
+    let (_, end) = line.split(' ').next()?.split_once('-')?;
+    usize::from_str_radix(end, 16).ok()
+}
+
 extern "C" fn on_pipe(_: c_int) {}
 
 extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
@@ -115,7 +123,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_voi
     let told = told(signal, info);
     // abort(3) sends the signal to its own thread, and kill(2) to the process: to one of its threads, any of
     // which may be panicking for reasons of its own.
-    let is_abort = signal == libc::SIGABRT && code == libc::SI_TKILL;
+    let is_abort = signal == libc::SIGABRT && code == libc::SI_TKILL && told.from_itself;
     if !(is_abort && crate::panic::tell_abort()) {
         last_signal::tell(&told);
     }
@@ -153,8 +161,17 @@ fn told(signal: c_int, info: &libc::siginfo_t) -> Told {
     };
     // SAFETY: the name of a thread is written to as many bytes as it can have.
     unsafe { libc::prctl(libc::PR_GET_NAME, told.thread.as_mut_ptr()) };
+    let by_a_process = [
+        libc::SI_USER,
+        libc::SI_QUEUE,
+        libc::SI_TKILL,
+        libc::SI_MESGQ,
+    ];
+    if code <= 0 && !by_a_process.contains(&code) {
+        // A timer, or what was asked of the kernel: where others have the sender, these have something else.
+        return told;
+    }
     if code <= 0 {
-        // Sent by a process: kill(2), tgkill(2), sigqueue(3).
         // SAFETY: the field is there for such a signal.
         let sender = unsafe { info.si_pid() };
         told.sender = u32::try_from(sender).ok();
@@ -171,6 +188,7 @@ fn told(signal: c_int, info: &libc::siginfo_t) -> Told {
             told.address = (code != libc::SI_KERNEL).then_some(address as u64);
             let low = STACK_LOW.load(Ordering::Relaxed);
             told.stack_overflow = told.on_main_thread
+                && low != 0
                 && matches!(signal, libc::SIGSEGV | libc::SIGBUS)
                 && address.abs_diff(low) < BELOW;
         }
