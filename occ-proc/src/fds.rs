@@ -76,6 +76,10 @@ impl Fd {
 
 /// All that a process has open, without the descriptors that are only there to look.
 pub(crate) fn of(dir: &ProcDir, pid: OsPid, stat: &Stat) -> Field<Vec<Fd>> {
+    // The kernel closed all before it made a zombie of it, and does not let everybody look at that.
+    if stat.state == State::Zombie && stat.threads <= 1 {
+        return Ok(Vec::new());
+    }
     // Where the main thread has ended and others have not, the descriptors are theirs.
     if stat.state == State::Zombie && stat.threads > 1 {
         for tid in dir.numbers("task")?.found {
