@@ -33,11 +33,21 @@ const FEW: usize = 16;
 const SOON: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Looking takes no more than this part of the time.
+/// Looking takes no more than this part of the time; but it is not put off for longer than that.
 const SHARE: u32 = 20;
+const LATEST: Duration = Duration::from_secs(1);
 
 /// How long the coordinator waits, at its own end, for the last of them.
 const LAST: Duration = Duration::from_secs(5);
+
+/// What this thread has had of the processor.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
 
 /// Whose descendants are to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +145,11 @@ impl Central {
             return;
         }
         self.orphans.look_at = None;
+        let before = processor_time();
         let found = !self.kill_orphans(Dead::Known).is_empty();
-        self.orphans.not_before = Some(now + now.elapsed() * SHARE);
+        // Of the processor's time: on a busy machine much more than that goes by.
+        let cost = processor_time().saturating_sub(before);
+        self.orphans.not_before = Some(now + (cost * SHARE).min(LATEST));
         if found {
             self.expect_orphans();
         }
