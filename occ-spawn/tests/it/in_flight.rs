@@ -10,6 +10,12 @@ use crate::{Echo, end_of, value};
 const ROOM: u64 = 40;
 const LONG: usize = 1 << 20;
 
+/// Answers until it is not asked any more, and ends with something long.
+fn answer_at_length(socket: occ_sck::Socket) -> String {
+    crate::echo(socket).unwrap();
+    "v".repeat(LONG)
+}
+
 #[test]
 fn a_spawn_waits_for_room_and_one_that_waits_in_vain_is_an_error_and_costs_nothing() {
     isolated!(|| {
@@ -51,10 +57,6 @@ fn the_soft_limit_is_not_in_the_way_of_last_words() {
             return;
         }
         within(LIMIT, || {
-            fn answer_at_length(socket: occ_sck::Socket) -> String {
-                crate::echo(socket).unwrap();
-                "v".repeat(LONG)
-            }
             let spawner = Spawner::new().unwrap();
             let (mut child, socket) = spawner.spawn_with_socket(answer_at_length, ()).unwrap();
             let _full = NoRoom::now();
@@ -72,10 +74,6 @@ fn last_words_wait_for_room_and_are_missed_by_name() {
             return;
         }
         within(LIMIT, || {
-            fn answer_at_length(socket: occ_sck::Socket) -> String {
-                crate::echo(socket).unwrap();
-                "v".repeat(LONG)
-            }
             let spawner = Spawner::new().unwrap();
             let (mut child, socket) = spawner.spawn_with_socket(answer_at_length, ()).unwrap();
             let full = NoRoom::now();
