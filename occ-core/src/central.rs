@@ -306,6 +306,9 @@ impl Central {
                     preface,
                     keep_stdin,
                     mark: Some(self.orphans.mark(process)),
+                    plan: 0,
+                    given: Vec::new(),
+                    joins: Vec::new(),
                 });
             }
             Effect::AskZygote { process } => {

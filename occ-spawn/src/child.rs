@@ -44,6 +44,8 @@ pub struct Child {
     pidfd: Option<OwnedFd>,
     control: Socket,
     started: Moment,
+    label: Option<String>,
+    executes: bool,
     exit: Option<Exit>,
     /// The thread that is the process's parent lives as long as this.
     inner: Arc<Inner>,
@@ -72,9 +74,21 @@ impl Child {
             pidfd: Some(pidfd),
             control,
             started,
+            label: None,
+            executes: false,
             exit: None,
             inner,
         })
+    }
+
+    /// What people call it.
+    pub(crate) fn set_label(&mut self, label: &str) {
+        self.label = Some(label.to_owned());
+    }
+
+    /// It is another program, which knows nothing of our handlers.
+    pub(crate) fn set_executes(&mut self) {
+        self.executes = true;
     }
 
     /// What the kernel calls it.
@@ -130,6 +144,7 @@ impl Child {
         let Ended { status, usage } = self.reap()?;
         let (reason, evidence) = self.reason(status);
         let mut report = ExitReport::new(self.os_pid, status, evidence, &reason);
+        report.label = self.label.clone();
         report.started = Some(self.started);
         report.ended = Some(ended);
         report.usage = Some(usage);
@@ -166,7 +181,10 @@ impl Child {
                 _ => break,
             }
         }
-        let evidence = words.evidence(status).into_iter().collect();
+        let evidence = match self.executes {
+            true => Vec::new(),
+            false => words.evidence(status).into_iter().collect(),
+        };
         let reason = match (words.confirmed_by(status), lost) {
             (None, Some(error)) if status.signal().is_none() => {
                 ExitReason::undelivered(&error.to_string())

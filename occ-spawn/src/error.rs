@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::boot::BootError;
+use crate::options::{NotBegun, Step};
 
 /// No process was made.
 #[derive(Debug, Error)]
@@ -22,6 +23,16 @@ pub enum SpawnError {
     /// The kernel refused to fork: no memory, or a limit on processes.
     #[error("cannot fork")]
     Fork(#[source] io::Error),
+    /// The process was made, could not do what its options say, and ended itself before its function or program.
+    #[error("the process could not {step} {what}")]
+    NotBegun {
+        /// What it could not do.
+        step: Step,
+        /// With what: a path, a number, a name.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The zygote died before it forked this process. The next spawn makes a new one.
     #[error("the zygote died before it made this process; another will be made for the next")]
     ZygoteDied,
@@ -43,6 +54,16 @@ pub enum SpawnError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl From<NotBegun> for SpawnError {
+    fn from(why: NotBegun) -> SpawnError {
+        SpawnError::NotBegun {
+            source: why.source(),
+            step: why.step,
+            what: why.what,
+        }
+    }
 }
 
 /// A process whose end cannot be learned.

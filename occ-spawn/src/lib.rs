@@ -37,6 +37,7 @@
 
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
+mod begin;
 pub mod boot;
 mod child;
 mod descriptor;
@@ -46,6 +47,7 @@ mod function;
 mod image;
 mod keeper;
 mod last_signal;
+pub mod options;
 mod outcome;
 mod panic;
 mod process;
@@ -77,6 +79,7 @@ pub use occ_proc::{
     Cause, Confidence, Evidence, Field, Io, Missing, Moment, OsPid, OsStatus, Sent, Signal,
     SignalInfo, Switches, Usage, Verdict,
 };
+pub use options::{Limit, NotBegun, Options, Stdio, Step};
 pub use process::{exit, fail};
 pub use report::ExitReport;
 pub use spawner::Spawner;

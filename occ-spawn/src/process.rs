@@ -1,7 +1,7 @@
 //! A new process, from the fork to its end: what it does before and after the function.
 
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -11,8 +11,10 @@ use occ_yeshup::Parent;
 use rustix::fs::Stat;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::begin;
 use crate::boot::{self, CONTROL_FD};
 use crate::descriptor::{Context, Descriptor};
+use crate::options::plan::{NotBegun, Plan, Step};
 use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
 use crate::sys::{self, Own};
 use crate::title::Title;
@@ -53,13 +55,20 @@ impl Before {
 
 /// Everything that happens in a forked child. Nothing reads a socket before the descriptors of others
 /// are closed, and nothing matters before it is sure to die with its parent.
-pub(crate) fn run(start: Start, before: &Before, parent: Parent, stdin: Option<OwnedFd>) -> ! {
+pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Option<OwnedFd>) -> ! {
     // A parent that died meanwhile wants no news.
     if occ_yeshup::arm(parent).is_err() {
         sys::end(STATUS_NOT_STARTED);
     }
     if let Some(mark) = start.mark {
         carry(mark);
+    }
+    let plan = match start.take_plan() {
+        Ok(plan) => plan,
+        Err(why) => not_begun(&start.control, &why),
+    };
+    if let Some(plan) = &plan {
+        start.keep_stdin |= plan.stdin_is_inherited();
     }
     let fds = match own_only(&start, stdin) {
         Ok(fds) => fds,
@@ -74,18 +83,27 @@ pub(crate) fn run(start: Start, before: &Before, parent: Parent, stdin: Option<O
     else {
         never_began(&start, before, "its control socket is not where it was put")
     };
+    let hello = |control: &Socket| {
+        let said = before.hello.send_part(0, control, &[], Deadline::Never);
+        if said.is_err() {
+            sys::end(STATUS_NOT_STARTED);
+        }
+    };
+    let mut label = None;
+    let fds = match plan {
+        None => fds,
+        Some(plan) => {
+            label = plan.label.as_deref().and_then(Title::exactly);
+            plan_first(&plan, fds, (control, parent), hello)
+        }
+    };
     sys::set_own(own);
 
     // Whoever asked waits for this.
-    if before
-        .hello
-        .send_part(0, control, &[], Deadline::Never)
-        .is_err()
-    {
-        sys::end(STATUS_NOT_STARTED);
-    }
+    hello(control);
 
-    let end = match prepare(start, before, fds) {
+    let title = label.as_ref().or(before.title.as_ref());
+    let end = match prepare(start, (before, title), fds) {
         Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),
         Err(why) => End::words(ErrorReport {
             chain: vec![why],
@@ -93,6 +111,54 @@ pub(crate) fn run(start: Start, before: &Before, parent: Parent, stdin: Option<O
         }),
     };
     finish(end)
+}
+
+/// Does what the options say, and executes the program if there is one.
+///
+/// A program takes the place of the control socket, and that is how it is known that it has: the socket closes, without a
+/// word of failure. Its process has said its first word before, so it is known which it is.
+fn plan_first(
+    plan: &Plan,
+    mut fds: Fds,
+    (control, parent): (&Socket, Parent),
+    hello: impl Fn(&Socket),
+) -> Fds {
+    // Something may be wanted under the control socket's number.
+    let spare = plan.highest().saturating_add(1).max(CONTROL_FD + 1);
+    let to_parent = match rustix::io::fcntl_dupfd_cloexec(control, spare) {
+        Ok(socket) => Socket::from(socket),
+        Err(errno) => {
+            let what = format!("({spare} and above)");
+            not_begun(
+                control,
+                &NotBegun::new(Step::Descriptors, what, &errno.into()),
+            )
+        }
+    };
+    if plan.program.is_some() {
+        hello(control);
+    }
+    let (joins, given) = (
+        std::mem::take(&mut fds.joins),
+        std::mem::take(&mut fds.given),
+    );
+    let followed = begin::follow(plan, joins, given, parent);
+    let done = followed.and_then(|()| match &plan.program {
+        Some(program) => Err(begin::execute(plan, program)),
+        None => Ok(()),
+    });
+    match done {
+        Ok(()) => fds,
+        Err(why) => not_begun(&to_parent, &why),
+    }
+}
+
+/// Ends a process that could not do what its options say, and says why.
+fn not_begun(control: &Socket, why: &NotBegun) -> ! {
+    if let Ok(packet) = Packet::of(kind::NOT_BEGUN, why) {
+        let _ = packet.send_whole(control, &[], Deadline::Never);
+    }
+    sys::end(STATUS_NOT_STARTED)
 }
 
 /// Sets the mark that all which descends from this process will carry, and keeps the one that it has inherited. Where a hard
@@ -142,6 +208,12 @@ fn own_only(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Fds> {
     };
     let socket = place(start.socket.as_ref())?;
     let blob = place(start.blob.as_ref().map(|(fd, _)| fd))?;
+    let mut all = |fds: &[OwnedFd]| -> io::Result<Vec<RawFd>> {
+        let placed = fds.iter().map(|fd| place(Some(fd)));
+        placed.filter_map(Result::transpose).collect()
+    };
+    let joins = all(&start.joins)?;
+    let given = all(&start.given)?;
     // SAFETY: the owners of what is closed are `start` and `stdin`, which are forgotten below and in
     // `prepare`, and the zygote's own state, which nobody touches again in this process.
     let closed = unsafe { sys::close_from(next) };
@@ -152,26 +224,43 @@ fn own_only(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Fds> {
     let len = start.blob.as_ref().map_or(0, |(_, len)| *len);
     // SAFETY: as above.
     let blob = blob.map(|fd| (unsafe { sys::own_fd(fd) }, len));
-    Ok(Fds { socket, blob })
+    // SAFETY: as above.
+    let own = |fd: RawFd| unsafe { sys::own_fd(fd) };
+    Ok(Fds {
+        socket,
+        blob,
+        joins: joins.into_iter().map(own).collect(),
+        given: given.into_iter().map(own).collect(),
+    })
 }
 
 struct Fds {
     socket: Option<OwnedFd>,
     blob: Option<(OwnedFd, u64)>,
+    /// Control groups to be joined.
+    joins: Vec<OwnedFd>,
+    /// What the options speak of.
+    given: Vec<OwnedFd>,
 }
 
-fn prepare(start: Start, before: &Before, fds: Fds) -> Result<(Descriptor, Context), String> {
+fn prepare(
+    start: Start,
+    (before, title): (&Before, Option<&Title>),
+    fds: Fds,
+) -> Result<(Descriptor, Context), String> {
     let Start {
         control: closed,
         socket,
         args,
         preface,
         blob,
+        joins,
+        given,
         ..
     } = start;
-    std::mem::forget((closed, socket, blob));
+    std::mem::forget((closed, socket, blob, joins, given));
     let entry = before.entry.clone()?;
-    if let Some(title) = &before.title {
+    if let Some(title) = title {
         title.give();
     }
     let control = boot::control().ok_or("there is no control socket")?;

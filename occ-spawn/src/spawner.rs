@@ -1,5 +1,6 @@
 //! A zygote of one's own, and the processes that it makes.
 
+use std::ffi::OsStr;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,14 +10,16 @@ use std::time::Duration;
 
 use occ_proc::OsPid;
 use occ_sck::{Assembler, Deadline, Limits, MAX_DATAGRAM, Received, SendError, Socket};
+use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::boot::{self, BootError};
 use crate::child::Child;
-use crate::descriptor::{Context, Descriptor};
+use crate::descriptor::Context;
 use crate::error::SpawnError;
 use crate::function::{Arguments, Function, Outcome, Run, descriptor};
 use crate::keeper::Keeper;
+use crate::options::{self, NotBegun, Options, Parcel};
 use crate::outcome::{End, ErrorReport, kind};
 use crate::sys;
 use crate::zygote::{Args, Request, Zygote};
@@ -152,11 +155,80 @@ impl Spawner {
         A: Arguments,
         F::Output: Outcome<AnyhowResultOrValue>,
     {
-        self.launch(
-            descriptor::<Plain<AnyhowResultOrValue>, F, A>(&function),
-            &args,
-            None,
-        )
+        self.spawn_with(&Options::default(), function, args)
+    }
+
+    /// As [`Spawner::spawn`], with options.
+    ///
+    /// # Errors
+    ///
+    /// No process was made: see [`SpawnError`]. [`SpawnError::NotBegun`] says which of the options could not be had.
+    pub fn spawn_with<F, A, AnyhowResultOrValue>(
+        &self,
+        options: &Options,
+        function: F,
+        args: A,
+    ) -> Result<Child, SpawnError>
+    where
+        F: Function<A>,
+        A: Arguments,
+        F::Output: Outcome<AnyhowResultOrValue>,
+    {
+        let entry = descriptor::<Plain<AnyhowResultOrValue>, F, A>(&function);
+        let mut bytes = Vec::new();
+        occ_sck::encode_into(&args, &mut bytes)?;
+        let what = What {
+            parcel: options.for_function()?,
+            function: entry.offset(),
+            args: bytes,
+            socket: None,
+            executes: false,
+        };
+        let mut child = self.launch(what)?;
+        child.set_label(options.label_given().unwrap_or(entry.name()));
+        Ok(child)
+    }
+
+    /// Runs an executable in a new process.
+    ///
+    /// It is searched for in the path that it is given itself if its name has no slash. It has the default action for every
+    /// signal but those that whoever started this program had ignored, none of them blocked, and a process group of its own.
+    /// When this returns, it runs.
+    ///
+    /// # Errors
+    ///
+    /// No process was made: see [`SpawnError`]. [`SpawnError::NotBegun`] with [`Step::Execute`](crate::Step::Execute) says why it cannot be executed.
+    ///
+    /// ```
+    /// use occ_spawn::{ExitReason, Options, Spawner};
+    ///
+    /// # fn main() -> anyhow::Result<()> {
+    /// let spawner = Spawner::new()?;
+    /// let mut child = spawner.spawn_exe(&Options::new().args(["-c", "exit 3"]), "sh")?;
+    /// assert!(matches!(child.wait()?.reason, ExitReason::Code(3)));
+    /// assert!(spawner.spawn_exe(&Options::new(), "no-such-program").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "execve")]
+    pub fn spawn_exe(
+        &self,
+        options: &Options,
+        program: impl AsRef<OsStr>,
+    ) -> Result<Child, SpawnError> {
+        let program = program.as_ref();
+        let what = What {
+            parcel: options.for_executable(program)?,
+            function: 0,
+            args: Vec::new(),
+            socket: None,
+            executes: true,
+        };
+        let mut child = self.launch(what)?;
+        child.set_executes();
+        let name = options::name_of(program);
+        child.set_label(options.label_given().unwrap_or(&name));
+        Ok(child)
     }
 
     /// Runs `function` with one end of a new pair before its arguments, and gives the other end.
@@ -179,28 +251,46 @@ impl Spawner {
             op: "socketpair",
             source,
         })?;
-        let child = self.launch(entry, &args, Some(theirs.as_fd()))?;
+        let mut bytes = Vec::new();
+        occ_sck::encode_into(&args, &mut bytes)?;
+        let ordinary = Options::default();
+        let what = What {
+            parcel: ordinary.for_function()?,
+            function: entry.offset(),
+            args: bytes,
+            socket: Some(theirs.as_fd()),
+            executes: false,
+        };
+        let mut child = self.launch(what)?;
+        child.set_label(entry.name());
         Ok((child, ours))
     }
 
-    fn launch<A: Arguments>(
-        &self,
-        entry: &'static Descriptor,
-        args: &A,
-        socket: Option<BorrowedFd<'_>>,
-    ) -> Result<Child, SpawnError> {
+    fn launch(&self, mut what: What<'_>) -> Result<Child, SpawnError> {
         if self.inner.is_forked() {
             return Err(SpawnError::Forked);
         }
-        let mut bytes = Vec::new();
-        occ_sck::encode_into(args, &mut bytes)?;
+        let plan = what.parcel.bytes.len() as u64;
+        what.parcel.bytes.append(&mut what.args);
+        let given: io::Result<Vec<OwnedFd>> = what
+            .parcel
+            .fds
+            .iter()
+            .map(BorrowedFd::try_clone_to_owned)
+            .collect();
         let request = Request {
             serial: self.inner.next.fetch_add(1, Ordering::Relaxed),
-            function: entry.offset(),
-            args: Args::new(bytes)?,
+            function: what.function,
+            args: Args::new(what.parcel.bytes)?,
             keep_stdin: false,
             mark: None,
             preface: Vec::new(),
+            plan,
+            given: given.map_err(|source| SpawnError::Io {
+                op: "fcntl(F_DUPFD_CLOEXEC)",
+                source,
+            })?,
+            joins: Vec::new(),
         };
 
         let io = |op| move |source: io::Error| SpawnError::Io { op, source };
@@ -208,9 +298,9 @@ impl Spawner {
         control
             .ask_credentials()
             .map_err(io("setsockopt(SO_PASSCRED)"))?;
-        let asked = self.request(&request, theirs.as_fd(), socket)?;
+        let asked = self.request(&request, theirs.as_fd(), what.socket)?;
         drop(theirs);
-        self.begin(request.serial, asked, control)
+        self.begin(request.serial, asked, control, what.executes)
     }
 
     /// Sends the request, and says to which zygote. One that has died is replaced; a request that a dead
@@ -255,8 +345,16 @@ impl Spawner {
         Err(SpawnError::ZygoteDied)
     }
 
-    /// Waits for the first word of a new process.
-    fn begin(&self, serial: u64, asked: u64, control: Socket) -> Result<Child, SpawnError> {
+    /// Waits for the first word of a new process; and if it is to execute a program, for the end of its socket, which that
+    /// takes away.
+    fn begin(
+        &self,
+        serial: u64,
+        asked: u64,
+        control: Socket,
+        executes: bool,
+    ) -> Result<Child, SpawnError> {
+        let mut known = None;
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut refused = false;
         let mut patience = PATIENCE;
@@ -277,6 +375,12 @@ impl Spawner {
                 Received::Nothing if refused => return Err(SpawnError::DiedAtBirth),
                 // The end of file does not come where a fork of this program, made by somebody at the wrong
                 // moment, holds the other end. Nor need the process be dead: it may only be slow.
+                Received::Nothing if let Some(os_pid) = known => {
+                    if has_ended(os_pid) || has_executed(os_pid) {
+                        return Child::new(os_pid, control, Arc::clone(&self.inner));
+                    }
+                    continue;
+                }
                 Received::Nothing => match self.forked_for(serial, asked) {
                     Ok(Some(os_pid)) if has_ended(os_pid) => {
                         return Child::new(os_pid, control, Arc::clone(&self.inner));
@@ -298,6 +402,9 @@ impl Spawner {
                 },
                 // Either there was no fork, or the process was killed before its first line. The zygote
                 // knows, if it lives.
+                Received::Closed if let Some(os_pid) = known => {
+                    return Child::new(os_pid, control, Arc::clone(&self.inner));
+                }
                 Received::Closed => {
                     return match self.forked_for(serial, asked)? {
                         Some(os_pid) => Child::new(os_pid, control, Arc::clone(&self.inner)),
@@ -310,6 +417,19 @@ impl Spawner {
                 (Ok(Some(envelope)), _) if envelope.kind == kind::FORK_FAILED => {
                     let errno = envelope.decode::<i32>().unwrap_or(0);
                     Err(SpawnError::Fork(io::Error::from_raw_os_error(errno)))
+                }
+                (Ok(Some(envelope)), sender) if envelope.kind == kind::NOT_BEGUN => {
+                    // It ends by itself, and nobody else waits for it.
+                    if let Some(sender) = sender {
+                        reap(OsPid::new(sender.os_pid));
+                    }
+                    Err(envelope
+                        .decode()
+                        .map_or(SpawnError::DiedAtBirth, |why: NotBegun| why.into()))
+                }
+                (Ok(Some(envelope)), Some(sender)) if envelope.kind == kind::HELLO && executes => {
+                    known = Some(OsPid::new(sender.os_pid));
+                    continue;
                 }
                 (Ok(Some(envelope)), Some(sender)) if envelope.kind == kind::HELLO => {
                     Child::new(OsPid::new(sender.os_pid), control, Arc::clone(&self.inner))
@@ -361,6 +481,30 @@ fn has_ended(os_pid: OsPid) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let pid = os_pid.to_rustix();
     pid.is_none_or(|pid| !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None)))
+}
+
+/// True when a child of this program is another program by now.
+fn has_executed(os_pid: OsPid) -> bool {
+    occ_proc::Stat::of(os_pid).is_ok_and(|stat| stat.executed)
+}
+
+/// Waits for a child that is about to end.
+fn reap(os_pid: OsPid) {
+    let Some(pid) = os_pid.to_rustix() else {
+        return;
+    };
+    let wait = || rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+    while wait().is_err_and(|errno| errno == Errno::INTR) {}
+}
+
+/// What is to be run.
+struct What<'a> {
+    parcel: Parcel<'a>,
+    function: u64,
+    args: Vec<u8>,
+    /// One more, for the function.
+    socket: Option<BorrowedFd<'a>>,
+    executes: bool,
 }
 
 impl Inner {

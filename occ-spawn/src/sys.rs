@@ -15,11 +15,11 @@ mod wiped;
 pub(crate) use descriptors::{borrow, close, close_from, duplicate_to, own as own_fd};
 pub(crate) use end::end;
 pub use ended::{Ended, Whom, ended};
-pub(crate) use exec::exec_self;
+pub(crate) use exec::{exec_self, execute};
 pub(crate) use fork::{ForkState, fork_sibling};
 pub(crate) use image::{conjure, function_at, image_bytes, image_headers, image_start, read_at};
 pub(crate) use signals::{
-    set_up_signals, sigchld_is_ignored, unblock_signals, with_signals_blocked,
+    default_sigpipe, set_up_signals, sigchld_is_ignored, unblock_signals, with_signals_blocked,
 };
 pub(crate) use threads::{is_single_threaded, was_single_threaded};
 pub use wiped::is_fork;

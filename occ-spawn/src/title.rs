@@ -19,6 +19,13 @@ impl Title {
         CString::new(short(function)).ok().map(Title)
     }
 
+    /// This name, as far as there is room for it.
+    pub(crate) fn exactly(name: &str) -> Option<Title> {
+        CString::new(&name[..name.floor_char_boundary(LONGEST)])
+            .ok()
+            .map(Title)
+    }
+
     /// Gives it to the calling process, which does its work without one as well.
     #[doc(alias = "PR_SET_NAME")]
     pub(crate) fn give(&self) {

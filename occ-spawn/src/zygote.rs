@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boot::{self, BootError, Booted};
 use crate::descriptor::{Context, Descriptor};
+use crate::options::plan::{NotBegun, Plan, Step};
 use crate::outcome::{End, ErrorReport, kind};
 use crate::process::{self, Before};
 use crate::sys::{self, ForkState};
@@ -57,6 +58,12 @@ pub struct Request {
     /// A mark that the process and all that descends from it carry: its soft `RLIMIT_LOCKS`, which the kernel does not
     /// enforce.
     pub mark: Option<u64>,
+    /// So many bytes before the arguments proper are options, as in a [`Parcel`](crate::options::Parcel).
+    pub plan: u64,
+    /// What belongs to them.
+    pub given: Vec<OwnedFd>,
+    /// The `cgroup.procs` files of control groups that it joins before anything else.
+    pub joins: Vec<OwnedFd>,
 }
 
 /// Encoded arguments on their way to a process.
@@ -93,6 +100,9 @@ struct Wire {
     has_socket: bool,
     /// The length of the memory file that holds the arguments.
     blob: Option<u64>,
+    plan: u64,
+    joins: u32,
+    given: u32,
     args: Bytes,
     preface: Bytes,
 }
@@ -173,6 +183,9 @@ impl Zygote {
             mark: request.mark,
             has_socket: socket.is_some(),
             blob: blob.map(Blob::len),
+            plan: request.plan,
+            joins: request.joins.len() as u32,
+            given: request.given.len() as u32,
             args: args.to_vec().into(),
             preface: request.preface.clone().into(),
         };
@@ -183,6 +196,7 @@ impl Zygote {
         let mut fds = vec![control];
         fds.extend(socket);
         fds.extend(blob.map(Blob::as_fd));
+        fds.extend(request.joins.iter().chain(&request.given).map(AsFd::as_fd));
         packet.send_part(0, &self.process.socket, &fds, deadline)
     }
 
@@ -382,6 +396,9 @@ pub(crate) struct Start {
     pub(crate) args: Vec<u8>,
     pub(crate) preface: Vec<u8>,
     pub(crate) blob: Option<(OwnedFd, u64)>,
+    pub(crate) plan: u64,
+    pub(crate) joins: Vec<OwnedFd>,
+    pub(crate) given: Vec<OwnedFd>,
 }
 
 impl Start {
@@ -399,6 +416,11 @@ impl Start {
             Some(len) => Some((fds.next()?, len)),
             None => None,
         };
+        let joins: Vec<OwnedFd> = fds.by_ref().take(wire.joins as usize).collect();
+        let given: Vec<OwnedFd> = fds.collect();
+        if joins.len() != wire.joins as usize || given.len() != wire.given as usize {
+            return None;
+        }
         Some(Start {
             serial: wire.serial,
             function: wire.function,
@@ -409,6 +431,37 @@ impl Start {
             args: wire.args.0,
             preface: wire.preface.0,
             blob,
+            plan: wire.plan,
+            joins,
+            given,
         })
+    }
+
+    /// The options, which stand before the arguments. It may be called before the descriptors of others are closed: it reads
+    /// nothing but a memory file.
+    pub(crate) fn take_plan(&mut self) -> Result<Option<Plan>, NotBegun> {
+        if self.plan == 0 {
+            return Ok(None);
+        }
+        let wrong = |why: String| NotBegun {
+            step: Step::Orders,
+            what: format!("({why})"),
+            errno: libc::EBADMSG,
+        };
+        if let Some((fd, len)) = self.blob.take() {
+            let blob = Blob::from_fd(fd, len).map_err(|error| wrong(error.to_string()))?;
+            self.args = blob.read().map_err(|error| wrong(error.to_string()))?;
+        }
+        let len = usize::try_from(self.plan).unwrap_or(usize::MAX);
+        if len > self.args.len() {
+            return Err(wrong(format!(
+                "{len} bytes of options, and {} in all",
+                self.args.len()
+            )));
+        }
+        let args = self.args.split_off(len);
+        let plan = std::mem::replace(&mut self.args, args);
+        let plan = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
+        Ok(Some(plan))
     }
 }

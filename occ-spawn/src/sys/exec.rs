@@ -1,11 +1,13 @@
-//! Starting ourselves again.
-#![expect(unsafe_code, reason = "posix_spawn(3)")]
+//! Starting ourselves again, and becoming another program.
+#![expect(unsafe_code, reason = "posix_spawn(3), execve(2)")]
 
-use std::ffi::{CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
+
+use rustix::io::Errno;
 
 /// Starts /proc/self/exe with `socket` as its fd 3 and every signal blocked.
 ///
@@ -71,6 +73,15 @@ fn exec_with(
     // SAFETY: initialised above, and not used after this.
     unsafe { libc::posix_spawnattr_destroy(attributes.as_mut_ptr()) };
     result.map(|()| pid.unsigned_abs())
+}
+
+/// Becomes the program at `path`; what comes back is why not.
+#[doc(alias = "execve")]
+pub(crate) fn execute(path: &CStr, argv: &[CString], envp: &[CString]) -> Errno {
+    let (argv, envp) = (pointers(argv), pointers(envp));
+    // SAFETY: a C string, and two arrays of C strings that outlive the call, each ended by a null.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr().cast(), envp.as_ptr().cast()) };
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }
 
 fn pointers(strings: &[CString]) -> Vec<*mut c_char> {

@@ -59,6 +59,11 @@ pub(super) fn set_action(signal: c_int, action: libc::sighandler_t, flags: c_int
     unsafe { libc::sigaction(signal, new, ptr::null_mut()) };
 }
 
+/// Undoes what `std` does to every Rust program: another has the default action for SIGPIPE.
+pub(crate) fn default_sigpipe() {
+    set_action(libc::SIGPIPE, libc::SIG_DFL, 0);
+}
+
 /// What `std` does for the caller of `main`, and what a process of ours wants of its signals.
 ///
 /// What the host inherited as ignored stays so, as under nohup(1), except SIGCHLD: a parent that ignores

@@ -26,6 +26,9 @@ fn end_of(zygote: &Zygote, serial: u64, function: u64) -> ExitReason {
         args,
         keep_stdin: false,
         mark: None,
+        plan: 0,
+        given: Vec::new(),
+        joins: Vec::new(),
         preface: Vec::new(),
     };
     let theirs = std::os::fd::OwnedFd::from(theirs);
