@@ -27,7 +27,8 @@
 //! ```
 //!
 //! - [`run`] and [`start`] make a system.
-//! - [`spawn`], [`spawn_monitor`], [`monitor`], [`demonitor`], [`kill`]: processes, and the news of their end, [`Down`].
+//! - [`spawn`], [`spawn_monitor`], [`monitor`], [`demonitor`], [`kill`], [`terminate`]: processes, and the news of their end,
+//!   [`Down`]. [`spawn_exe`] runs an executable as one, and [`Builder`] has the options for both.
 //! - [`send`], [`try_send`], [`send_timeout`]; [`receive`] and its kin.
 //! - [`exit`] and [`fail`] end the calling process with a value or an error from anywhere in it.
 //!
@@ -45,14 +46,15 @@ pub use messages::{
     receive_timeout, receive_where, receive_where_timeout, send, send_timeout, try_send,
 };
 pub use processes::{
-    demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_monitor, try_self_pid,
+    demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_exe, spawn_exe_monitor,
+    spawn_monitor, terminate, try_self_pid,
 };
 pub use system::{System, run, start, start_with};
 
 pub use occ_core::{
-    AbnormalExit, Arguments, Builder, Cause, Confidence, DecodeError, Down, Evidence, ExitReason,
-    ExitReport, Failure, Field, Function, Io, Message, Missing, Moment, MonitorRef, OsPid,
-    OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive, ReceiveError, RunError, SendError, Sent,
-    Signal, SignalInfo, SpawnError, StartError, Switches, SystemError, Term, Usage, Value, Verdict,
-    exit, fail, result_kind,
+    AbnormalExit, Arguments, Builder, Cause, Confidence, Containment, DecodeError, Down, Evidence,
+    ExitReason, ExitReport, Failure, Field, Function, Io, Limit, Message, Missing, Moment,
+    MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive, ReceiveError, RunError,
+    SendError, Sent, Signal, SignalInfo, SpawnError, StartError, Stdio, Step, Switches,
+    SystemBuilder, SystemError, Tail, Term, Usage, Value, Verdict, exit, fail, result_kind,
 };

@@ -1,9 +1,11 @@
 //! Processes: making them, watching them, ending them.
 
+use std::ffi::OsStr;
+
 use occ_core::current::{self, Absent};
 use occ_core::{
-    Arguments, Function, MonitorRef, OsPid, Outcome, Pid, Process, ProcessInfo, SpawnError,
-    SystemError,
+    Arguments, Builder, Function, MonitorRef, OsPid, Outcome, Pid, Process, ProcessInfo,
+    SpawnError, SystemError,
 };
 
 /// Runs `function` with `args` in a new process. When this returns the process exists, and what is sent to
@@ -39,6 +41,50 @@ where
     F::Output: Outcome<AnyhowResultOrValue>,
 {
     current::with(|process| process.spawn_monitor(function, args)).map_err(not_spawned)?
+}
+
+/// Runs an executable with `args` as a process: it is monitored, killed and reported as any. When this returns, it runs.
+///
+/// It is searched for in the path if its name has no slash, and no shell comes between. Its standard input is /dev/null, and it has
+/// a process group of its own; for this and all else there is [`Builder`].
+///
+/// ```
+/// use occasional::{Down, ExitReason, monitor, receive, spawn_exe};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let _system = occasional::start()?;
+/// let pid = spawn_exe("sleep", ["60"])?;
+/// let monitor = monitor(pid)?;
+/// occasional::kill(pid)?;
+/// let down: Down = receive()?;
+/// assert_eq!(down.monitor, monitor);
+/// assert!(matches!(down.reason, ExitReason::Signal(signal) if signal.number() == 9));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// No process was made: see [`SpawnError`]. [`SpawnError::NotBegun`] with [`Step::Execute`](crate::Step::Execute) says why it
+/// cannot be executed.
+#[doc(alias = "execve")]
+pub fn spawn_exe(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<Pid, SpawnError> {
+    Builder::new().args(args).spawn_exe(program)
+}
+
+/// As [`spawn_exe`], with a monitor from before it runs.
+///
+/// # Errors
+///
+/// As [`spawn_exe`], and there will be no Down.
+pub fn spawn_exe_monitor(
+    program: impl AsRef<OsStr>,
+    args: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<(Pid, MonitorRef), SpawnError> {
+    Builder::new().args(args).spawn_exe_monitor(program)
 }
 
 fn not_spawned(absent: Absent) -> SpawnError {
@@ -104,6 +150,16 @@ pub fn processes() -> Result<Vec<ProcessInfo>, SystemError> {
 /// There is no such process, or no system to ask.
 pub fn os_pid(pid: Pid) -> Result<OsPid, SystemError> {
     with(|process| process.os_pid(pid))
+}
+
+/// Asks a process to end, with SIGTERM, and ends it with SIGKILL if it has not done so in the grace period that its
+/// [`Builder`] gave it. Without one it is [`kill`].
+///
+/// # Errors
+///
+/// There is no such process, or no system to tell.
+pub fn terminate(pid: Pid) -> Result<(), SystemError> {
+    with(|process| process.terminate(pid))
 }
 
 /// Ends a process with SIGKILL, which it cannot catch.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use occ_core::current::{self, Pushed};
 use occ_core::{
-    Arguments, Builder, Function, Outcome, Pid, Process, RunError, StartError, Term, Yields,
+    Arguments, Function, Outcome, Pid, Process, RunError, StartError, SystemBuilder, Term, Yields,
 };
 
 /// Runs `function` with `args` as the first process of a new system, waits until it has ended, and ends the
@@ -30,7 +30,7 @@ where
 ///
 /// See [`StartError`]; [`StartError::AlreadyStarted`] if this thread has started one and not stopped it.
 pub fn start() -> Result<System, StartError> {
-    start_with(Builder::new())
+    start_with(SystemBuilder::new())
 }
 
 /// As [`start`], a system of this making.
@@ -38,7 +38,7 @@ pub fn start() -> Result<System, StartError> {
 /// # Errors
 ///
 /// As [`start`].
-pub fn start_with(builder: Builder) -> Result<System, StartError> {
+pub fn start_with(builder: SystemBuilder) -> Result<System, StartError> {
     if STARTED.get() {
         return Err(StartError::AlreadyStarted);
     }

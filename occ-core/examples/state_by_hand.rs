@@ -2,7 +2,7 @@
 //! about it is printed.
 #![expect(clippy::print_stdout, reason = "an example talks to people")]
 
-use occ_core::protocol::{End, Request};
+use occ_core::protocol::{End, Request, Wanted};
 use occ_core::state::{Effect, Event, State};
 use occ_core::{Moment, OsPid, OsStatus, Usage};
 
@@ -15,11 +15,10 @@ fn main() {
     let spawn = Request::Spawn {
         id: 1,
         monitor: Some(1),
-        function: 0,
-        name: "work".to_owned(),
-        args: Vec::new().into(),
-        blob: None,
-        keep_stdin: false,
+        wanted: Box::new(Wanted {
+            name: "work".to_owned(),
+            ..Wanted::default()
+        }),
     };
     let at = Moment::now();
     let end = End {
@@ -29,6 +28,7 @@ fn main() {
         },
         usage: Usage::NONE,
         evidence: Vec::new(),
+        stderr: None,
         at,
     };
     let events = [
@@ -36,6 +36,7 @@ fn main() {
             by,
             request: spawn,
             blob: None,
+            given: Vec::new(),
         },
         // Its control socket has closed before its first word …
         Event::HungUp { process: 2 },

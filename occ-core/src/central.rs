@@ -7,6 +7,7 @@
 //!
 //! - [`lines`]: what processes say, and what they are owed.
 //! - [`forks`]: processes on their way from the zygote.
+//! - [`care`]: what is seen to for a process besides; [`graces`]: who has been asked to end.
 //! - [`ends`]: how ends are noticed.
 //! - [`clues`]: what the kernel knows of how they came.
 //! - [`orphans`]: what processes leave behind.
@@ -33,18 +34,22 @@ use crate::protocol::{News, kind};
 use crate::state::{Effect, Event, Serial, State};
 use crate::sys;
 
+mod care;
 mod clues;
 mod crowded;
 mod ends;
 mod forks;
+mod graces;
 mod lines;
 mod orphans;
 mod unwatched;
 
+use care::Cared;
 use clues::Clues;
 use crowded::Crowd;
 use ends::Stray;
 use forks::{Order, Unborn};
+use graces::Graces;
 use orphans::Orphans;
 use unwatched::Unwatched;
 
@@ -52,6 +57,9 @@ const SIGNALS: u64 = u64::MAX;
 const ZYGOTE: u64 = u64::MAX - 1;
 const HOST: u64 = u64::MAX - 2;
 const LIFELINE: u64 = u64::MAX - 3;
+/// With the number of a process: its pidfd, and the pipe that is its standard error.
+const PROGRAM: u64 = 1 << 62;
+const STDERR: u64 = 1 << 61;
 
 /// How often all children are looked at, at the most.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -127,6 +135,10 @@ struct Central {
     crowd: Crowd,
     clues: Clues,
     orphans: Orphans,
+    cared: HashMap<Serial, Cared>,
+    graces: Graces,
+    /// Most descriptors that are held for processes that are being made.
+    most_held: usize,
     finished: bool,
 }
 
@@ -155,7 +167,8 @@ impl Central {
             settings.host,
             settings.host_listed,
             limit,
-        );
+        )
+        .sent_from(OsPid::own());
         let mut central = Central {
             state,
             epoll,
@@ -182,6 +195,9 @@ impl Central {
             crowd: Crowd::default(),
             clues: Clues::new(),
             orphans: Orphans::new(settings.incarnation),
+            cared: HashMap::new(),
+            graces: Graces::default(),
+            most_held: (limit / 8).max(64),
             finished: false,
         };
         for (fd, name) in [
@@ -233,7 +249,12 @@ impl Central {
     /// Waits for whatever comes first, and does what follows from it.
     fn wait(&mut self) {
         let mut space = [MaybeUninit::<epoll::Event>::uninit(); 256];
-        let times = [self.sweep_at, self.crowd.again_at, self.orphans.look_at];
+        let times = [
+            self.sweep_at,
+            self.crowd.again_at,
+            self.orphans.look_at,
+            self.graces.first(),
+        ];
         let soonest = times.into_iter().flatten().min();
         let deadline = soonest.map_or(Deadline::Never, Deadline::At);
         let ready: Vec<(u64, EventFlags)> =
@@ -251,6 +272,8 @@ impl Central {
                 ZYGOTE => self.hear_zygote(flags),
                 LIFELINE if flags == EventFlags::OUT => self.tell_unwatched(),
                 HOST | LIFELINE => self.lose_host(),
+                name if name & PROGRAM != 0 => self.program_ended(name & !PROGRAM),
+                name if name & STDERR != 0 => self.read_stderr(name & !STDERR),
                 serial => self.serve(serial, flags),
             }
             self.work();
@@ -262,6 +285,10 @@ impl Central {
         if self.sweep_at.is_some_and(|at| at <= Instant::now()) {
             self.sweep_at = None;
             self.sweep();
+        }
+        for process in self.graces.over(Instant::now()) {
+            self.events.push_back(Event::GraceOver { process });
+            self.work();
         }
         self.try_the_crowd_again();
         self.look_for_orphans();
@@ -292,51 +319,66 @@ impl Central {
             Effect::Launch {
                 process,
                 pid,
-                function,
+                wanted,
                 args,
-                keep_stdin,
+                given,
             } => {
                 let mut preface = Vec::new();
                 // A pid has bytes, whatever its numbers.
                 let _ = occ_sck::encode_into(&pid, &mut preface);
-                self.launch(zygote::Request {
+                let request = zygote::Request {
                     serial: process,
-                    function,
+                    function: wanted.function,
                     args,
                     preface,
-                    keep_stdin,
+                    keep_stdin: wanted.keep_stdin,
                     mark: Some(self.orphans.mark(process)),
-                    plan: 0,
-                    given: Vec::new(),
+                    plan: wanted.plan,
+                    given,
                     joins: Vec::new(),
-                });
+                };
+                match self.take_care(request, &wanted.care) {
+                    Ok(request) => self.launch(request),
+                    Err(why) => {
+                        self.forget(process);
+                        self.events.push_back(Event::NotMade { process, why });
+                    }
+                }
             }
-            Effect::AskZygote { process } => {
-                self.unclear.insert(process);
-                self.order(Order::Which(process));
-            }
+            Effect::AskZygote { process } => self.closed_early(process),
             Effect::Reply { to, reply } => self.reply(to, &reply),
             Effect::Tell { to, news } => self.tell(to, &news),
             Effect::Down { to, ended, report } => self.tell_end(to, ended, report),
             Effect::Connect { a, b } => self.connect(a, b),
             Effect::Remind { to, id, peer } => self.remind(to, id, peer),
             Effect::AwaitEnd { process, os_pid } => {
-                self.awaited.insert(process, os_pid);
+                if !self.watch_program(process, os_pid) {
+                    self.awaited.insert(process, os_pid);
+                }
                 self.fresh.push((process, os_pid));
             }
             Effect::Examine { process, os_pid } => {
                 let exiting = ends::is_exiting(os_pid);
                 self.events.push_back(Event::Examined { process, exiting });
             }
-            Effect::Kill { process, os_pid } => {
+            Effect::Signal {
+                process,
+                os_pid,
+                signal,
+            } => {
                 // The kernel takes a signal for one that has ended, too, and that is not what ended it.
                 let lives = matches!(kernel::ended(Whom::OsPid(os_pid), false), Ok(None));
                 let pid = os_pid.to_rustix().filter(|_| lives);
-                let sent = pid.map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+                let signal = Signal::from_named_raw(signal);
+                let sent = pid
+                    .zip(signal)
+                    .map(|(pid, signal)| rustix::process::kill_process(pid, signal));
                 if sent != Some(Ok(())) {
-                    self.events.push_back(Event::NotSent { process });
+                    let signal = signal.map_or(0, Signal::as_raw);
+                    self.events.push_back(Event::NotSent { process, signal });
                 }
             }
+            Effect::Wait { process, grace } => self.graces.start(process, grace),
             Effect::Close { process } => self.close(process),
             Effect::Abnormal { ended, report } => self.tell_host(ended, report),
             Effect::Finish => self.finished = true,

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use occ_inbox::{Connector, Event, Lost, Message, Pid, Refusal, Standing};
 use occ_sck::{
-    Assembler, Blob, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
+    Assembler, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
     Received, SendError, Socket,
 };
 use occ_spawn::entry::kind as spawn;
@@ -91,17 +91,20 @@ impl Control {
         self.last_id
     }
 
-    /// Asks for something, with a memory file that belongs to it.
-    pub(crate) fn ask(&mut self, request: &Request, blob: Option<&Blob>) -> Result<(), NotAsked> {
+    /// Asks for something, with the descriptors that belong to it.
+    pub(crate) fn ask(
+        &mut self,
+        request: &Request,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), NotAsked> {
         let packet = Packet::of(kind::REQUEST, request).map_err(|error| NotAsked::Io {
             op: "encode",
             source: io::Error::other(error),
         })?;
-        if blob.is_some() {
+        if !fds.is_empty() {
             self.with_descriptor = self.last_id;
         }
-        let fds: Vec<BorrowedFd<'_>> = blob.map(Blob::as_fd).into_iter().collect();
-        match packet.send_part(0, self.line.socket(), &fds, Deadline::Never) {
+        match packet.send_part(0, self.line.socket(), fds, Deadline::Never) {
             Ok(()) => Ok(()),
             Err(SendError::Closed) => Err(NotAsked::Lost),
             Err(SendError::Io { op, source }) => Err(NotAsked::Io { op, source }),
@@ -224,7 +227,7 @@ impl Connector for Control {
         let id = self.id();
         self.wish = Some((id, peer, false));
         let to = peer;
-        self.ask(&Request::Connect { id, to, standing }, None)
+        self.ask(&Request::Connect { id, to, standing }, &[])
             .map_err(|_| Lost)
     }
 

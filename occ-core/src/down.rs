@@ -52,7 +52,7 @@ impl Receive for Down {
 pub struct AbnormalExit {
     /// Who ended.
     pub pid: Pid,
-    /// The function that it ran.
+    /// The function that it ran, or the program.
     pub function: String,
     /// Why it ended.
     pub reason: ExitReason,
@@ -112,7 +112,8 @@ fn told(ended: &Ended, report: Option<Envelope>) -> (ExitReason, ExitReport) {
     };
     let end = &facts.end;
     let mut report = ExitReport::new(facts.os_pid, end.status, end.evidence.clone(), &reason);
-    report.label = Some(ended.name.clone());
+    report.label = Some(ended.label.as_ref().unwrap_or(&ended.name).clone());
+    report.stderr = end.stderr.clone();
     report.process = Some(ended.pid.to_string());
     report.started = Some(facts.started);
     report.ended = Some(end.at);

@@ -6,7 +6,7 @@ use std::io;
 use occ_inbox::Pid;
 use occ_sck::{BlobError, DecodeError, EncodeError};
 use occ_spawn::boot::BootError;
-use occ_spawn::{ExitReason, ExitReport};
+use occ_spawn::{ExitReason, ExitReport, Step};
 use thiserror::Error;
 
 use crate::protocol::NotSpawned;
@@ -59,6 +59,24 @@ pub enum SpawnError {
     /// The kernel refused to fork: no memory, or a limit on processes.
     #[error("cannot fork")]
     Fork(#[source] io::Error),
+    /// The process was made, could not do what its options say, and ended itself before its function or program.
+    #[error("the process could not {step} {what}")]
+    NotBegun {
+        /// What it could not do.
+        step: Step,
+        /// With what: a path, a number, a name.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// What the process is to have cannot be had on this machine, or by this user.
+    #[error("{what} cannot be had here: {why}")]
+    Unsupported {
+        /// What.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// Two zygotes died, one after the other, before they made this process. The next spawn makes a new one.
     #[error("two zygotes died before they made this process; another will be made for the next")]
     ZygoteDied,
@@ -101,6 +119,12 @@ impl From<NotSpawned> for SpawnError {
                 op,
                 source: io::Error::from_raw_os_error(errno),
             },
+            NotSpawned::NotBegun(why) => SpawnError::NotBegun {
+                source: why.source(),
+                step: why.step,
+                what: why.what,
+            },
+            NotSpawned::Unsupported { what, why } => SpawnError::Unsupported { what, why },
             NotSpawned::Stopping => SpawnError::SystemDown,
         }
     }

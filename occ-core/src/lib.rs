@@ -28,7 +28,9 @@
 
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
+mod builder;
 mod central;
+mod containment;
 mod control;
 pub mod current;
 mod descent;
@@ -44,18 +46,20 @@ pub mod state;
 mod sys;
 mod system;
 
+pub use builder::Builder;
+pub use containment::Containment;
 pub use control::Control;
 pub use down::{AbnormalExit, Down, MonitorRef};
 pub use error::{RunError, SpawnError, StartError, SystemError};
 pub use process::Process;
 pub use protocol::ProcessInfo;
 pub use run::{Yields, run, run_with};
-pub use system::{Builder, System};
+pub use system::{System, SystemBuilder};
 
 pub use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
 pub use occ_sck::{DecodeError, Term};
 pub use occ_spawn::{
     Arguments, Cause, Confidence, Evidence, ExitReason, ExitReport, Failure, Field, Function, Io,
-    Missing, Moment, OsPid, OsStatus, Outcome, Panic, Sent, Signal, SignalInfo, Switches, Usage,
-    Value, Verdict, exit, fail, result_kind,
+    Limit, Missing, Moment, Options, OsPid, OsStatus, Outcome, Panic, Sent, Signal, SignalInfo,
+    Stdio, Step, Switches, Tail, Usage, Value, Verdict, exit, fail, result_kind,
 };

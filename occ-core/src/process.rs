@@ -3,18 +3,17 @@
 use std::io;
 
 use occ_inbox::{Inbox, Lost, Pid};
-use occ_sck::{Blob, Bytes, Deadline, MAX_NAME, Socket};
-use occ_spawn::zygote::Args;
-use occ_spawn::{Arguments, Function, OsPid, Outcome};
+use occ_sck::{Deadline, Socket};
+use occ_spawn::OsPid;
 
 use crate::control::{Control, Line, NotAsked};
 use crate::down::{Down, MonitorRef};
-use crate::error::{SpawnError, SystemError};
+use crate::error::SystemError;
 use crate::protocol::{ProcessInfo, Reply, Request};
-use crate::start::Entry;
 use crate::sys::ForkGuard;
 
 mod messages;
+mod spawning;
 
 /// The calling process, as a process of its system.
 ///
@@ -46,18 +45,6 @@ const UNANSWERED_MAX: u32 = 128;
 pub(crate) enum Unfit {
     Lost,
     Io(io::Error),
-}
-
-impl From<NotAsked> for SpawnError {
-    fn from(error: NotAsked) -> SpawnError {
-        match error {
-            NotAsked::Lost => SpawnError::SystemDown,
-            NotAsked::Io { op, source } => SpawnError::Io {
-                op: op.to_owned(),
-                source,
-            },
-        }
-    }
 }
 
 impl From<NotAsked> for SystemError {
@@ -123,94 +110,6 @@ impl Process {
         self.guard.is_fork()
     }
 
-    /// Runs `function` with `args` in a new process. When this returns the process exists, and what is
-    /// sent to it arrives.
-    ///
-    /// # Errors
-    ///
-    /// No process was made: see [`SpawnError`].
-    pub fn spawn<F, A, AnyhowResultOrValue>(
-        &mut self,
-        function: F,
-        args: A,
-    ) -> Result<Pid, SpawnError>
-    where
-        F: Function<A>,
-        A: Arguments,
-        F::Output: Outcome<AnyhowResultOrValue>,
-    {
-        self.launch(Entry::of(&function), &args, None, false)
-    }
-
-    /// As [`Process::spawn`], with a monitor from before the first line of the function.
-    ///
-    /// # Errors
-    ///
-    /// No process was made, and there will be no Down: see [`SpawnError`].
-    pub fn spawn_monitor<F, A, AnyhowResultOrValue>(
-        &mut self,
-        function: F,
-        args: A,
-    ) -> Result<(Pid, MonitorRef), SpawnError>
-    where
-        F: Function<A>,
-        A: Arguments,
-        F::Output: Outcome<AnyhowResultOrValue>,
-    {
-        self.launch_monitored(Entry::of(&function), &args, false)
-    }
-
-    pub(crate) fn launch_monitored<A: Arguments>(
-        &mut self,
-        entry: Entry,
-        args: &A,
-        keep_stdin: bool,
-    ) -> Result<(Pid, MonitorRef), SpawnError> {
-        let monitor = self.next_monitor();
-        let pid = self.launch(entry, args, Some(monitor), keep_stdin)?;
-        Ok((pid, monitor))
-    }
-
-    fn launch<A: Arguments>(
-        &mut self,
-        entry: Entry,
-        args: &A,
-        monitor: Option<MonitorRef>,
-        keep_stdin: bool,
-    ) -> Result<Pid, SpawnError> {
-        if self.is_fork() {
-            return Err(SpawnError::Forked);
-        }
-        let mut bytes = Vec::new();
-        occ_sck::encode_into(args, &mut bytes)?;
-        let (args, blob) = match Args::new(bytes)? {
-            Args::Inline(bytes) => (bytes, None),
-            Args::Blob(blob) => (Vec::new(), Some(blob)),
-        };
-        let id = self.connector()?.id();
-        // A request is one datagram, so nothing in it may be as long as it likes.
-        let name = entry.name[..entry.name.floor_char_boundary(MAX_NAME)].to_owned();
-        let request = Request::Spawn {
-            id,
-            monitor: monitor.map(|monitor| monitor.0),
-            function: entry.function,
-            name,
-            args: Bytes(args),
-            blob: blob.as_ref().map(Blob::len),
-            keep_stdin,
-        };
-        self.connector()?.ask(&request, blob.as_ref())?;
-        match self.reply(id).map_err(|Lost| SpawnError::SystemDown)? {
-            Reply::Spawned { pid, .. } => Ok(pid),
-            Reply::NotSpawned { why, .. } => Err(why.into()),
-            Reply::Failed { op, errno, .. } => Err(SpawnError::Io {
-                op,
-                source: io::Error::from_raw_os_error(errno),
-            }),
-            _ => Err(SpawnError::SystemDown),
-        }
-    }
-
     /// Waits for the reply to the request `id`. The coordinator never waits for us, so it comes, or the
     /// coordinator is gone.
     fn reply(&mut self, id: u64) -> Result<Reply, Lost> {
@@ -246,7 +145,7 @@ impl Process {
                 number: monitor.0,
                 target,
             },
-            None,
+            &[],
         )?;
         self.unanswered += 1;
         if self.unanswered == UNANSWERED_MAX {
@@ -305,6 +204,18 @@ impl Process {
         }
     }
 
+    /// Asks a process to end, with SIGTERM, and ends it with SIGKILL if it has not done so in its grace period, which is none
+    /// unless a [`Builder`](crate::Builder) gave it one.
+    ///
+    /// # Errors
+    ///
+    /// There is no such process, or no system to tell.
+    pub fn terminate(&mut self, pid: Pid) -> Result<(), SystemError> {
+        self.check()?;
+        let reply = self.ask(|id| Request::Terminate { id, pid })?;
+        ordered(pid, &reply)
+    }
+
     /// Ends a process with SIGKILL. It cannot be caught.
     ///
     /// # Errors
@@ -312,12 +223,8 @@ impl Process {
     /// There is no such process, or no system to tell.
     pub fn kill(&mut self, pid: Pid) -> Result<(), SystemError> {
         self.check()?;
-        match self.ask(|id| Request::Kill { id, pid })? {
-            Reply::Done { .. } => Ok(()),
-            Reply::NoProcess { .. } => Err(SystemError::NoProcess { pid }),
-            Reply::IsHost { .. } => Err(SystemError::IsHost { pid }),
-            _ => Err(SystemError::SystemDown),
-        }
+        let reply = self.ask(|id| Request::Kill { id, pid })?;
+        ordered(pid, &reply)
     }
 
     fn check(&self) -> Result<(), SystemError> {
@@ -331,7 +238,7 @@ impl Process {
     fn ask(&mut self, request: impl FnOnce(u64) -> Request) -> Result<Reply, SystemError> {
         let connector = self.connector()?;
         let id = connector.id();
-        connector.ask(&request(id), None)?;
+        connector.ask(&request(id), &[])?;
         match self.reply(id).map_err(|Lost| SystemError::SystemDown)? {
             Reply::Failed { op, errno, .. } => Err(SystemError::Io {
                 op,
@@ -339,6 +246,16 @@ impl Process {
             }),
             reply => Ok(reply),
         }
+    }
+}
+
+/// What became of an order that concerns `pid`.
+fn ordered(pid: Pid, reply: &Reply) -> Result<(), SystemError> {
+    match reply {
+        Reply::Done { .. } => Ok(()),
+        Reply::NoProcess { .. } => Err(SystemError::NoProcess { pid }),
+        Reply::IsHost { .. } => Err(SystemError::IsHost { pid }),
+        _ => Err(SystemError::SystemDown),
     }
 }
 

@@ -7,8 +7,12 @@ use occ_inbox::{Pid, Refusal, Standing};
 pub use occ_proc::Moment;
 use occ_proc::{Evidence, Usage};
 use occ_sck::{Body, Bytes, Envelope, Packet, TypeKey};
-use occ_spawn::{OsPid, OsStatus};
+use occ_spawn::{NotBegun, OsPid, OsStatus, Tail};
 use serde::{Deserialize, Serialize};
+
+mod wanted;
+
+pub use wanted::{Care, Wanted};
 
 /// The kinds of frame between a process and the coordinator.
 pub(crate) mod kind {
@@ -35,16 +39,8 @@ pub enum Request {
         id: u64,
         /// Monitor it from before its first line, under this number.
         monitor: Option<u64>,
-        /// Where its function is in the image.
-        function: u64,
-        /// What people call that function.
-        name: String,
-        /// The encoded arguments, unless they are in a memory file that comes along.
-        args: Bytes,
-        /// The length of that file.
-        blob: Option<u64>,
-        /// It gets the host's standard input. Only the host may give it away.
-        keep_stdin: bool,
+        /// What it is to be.
+        wanted: Box<Wanted>,
     },
     /// Tell me when `target` ends.
     Monitor {
@@ -79,6 +75,13 @@ pub enum Request {
         /// Names the reply.
         id: u64,
         /// Of which.
+        pid: Pid,
+    },
+    /// Ask a process to end, with SIGTERM, and end it with SIGKILL when its grace period is over.
+    Terminate {
+        /// Names the reply.
+        id: u64,
+        /// Which.
         pid: Pid,
     },
     /// End a process with SIGKILL.
@@ -186,6 +189,15 @@ pub enum NotSpawned {
         /// Why not.
         why: String,
     },
+    /// It was made, and could not do what its options say.
+    NotBegun(NotBegun),
+    /// What it is to have cannot be had on this machine, or by this user.
+    Unsupported {
+        /// What.
+        what: String,
+        /// Why not.
+        why: String,
+    },
     /// A system call of the coordinator failed.
     Io {
         /// The call.
@@ -290,8 +302,10 @@ pub struct Ended {
     pub number: u64,
     /// Who ended.
     pub pid: Pid,
-    /// The function that it ran.
+    /// The function that it ran, or the program.
     pub name: String,
+    /// What people call it.
+    pub label: Option<String>,
     /// What is known; nothing if there was no such process.
     pub facts: Option<Box<Facts>>,
     /// A report stands before this.
@@ -318,6 +332,8 @@ pub struct End {
     pub usage: Usage,
     /// What else is known of how it came to its end.
     pub evidence: Vec<Evidence>,
+    /// The last that it wrote to standard error, where that was kept.
+    pub stderr: Option<Tail>,
     /// When this was noticed.
     pub at: Moment,
 }
@@ -330,6 +346,8 @@ pub struct ProcessInfo {
     pub pid: Pid,
     /// What the kernel calls it; `None` while it is being made.
     pub os_pid: Option<OsPid>,
-    /// The function that it runs.
+    /// The function that it runs, or the program.
     pub function: String,
+    /// What people call it, if it was given a label.
+    pub label: Option<String>,
 }

@@ -7,7 +7,7 @@ use occ_spawn::{Arguments, ExitReason, Function, Outcome};
 use crate::down::Down;
 use crate::error::{RunError, SpawnError};
 use crate::start::Entry;
-use crate::system::Builder;
+use crate::system::SystemBuilder;
 
 /// A result of a function whose process ends with a `T`, if all goes well.
 #[diagnostic::on_unimplemented(
@@ -32,7 +32,7 @@ where
     F::Output: Outcome<AnyhowResultOrValue> + Yields<AnyhowResultOrValue, T>,
     T: Term,
 {
-    run_with(Builder::new(), function, args)
+    run_with(SystemBuilder::new(), function, args)
 }
 
 /// As [`run`], in a system of this making.
@@ -41,7 +41,7 @@ where
 ///
 /// See [`RunError`].
 pub fn run_with<F, A, AnyhowResultOrValue, T>(
-    builder: Builder,
+    builder: SystemBuilder,
     function: F,
     args: A,
 ) -> Result<T, RunError>
@@ -53,7 +53,7 @@ where
 {
     let mut system = builder.unlisted().start()?;
     let process = system.process();
-    let launched = process.launch_monitored(Entry::of(&function), &args, true);
+    let launched = process.launch_first(Entry::of(&function), &args);
     let (_, monitor) = launched.map_err(|error| match error {
         SpawnError::SystemDown => RunError::SystemDown,
         error => error.into(),

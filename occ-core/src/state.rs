@@ -13,6 +13,7 @@
 //! - What a peer sends can do no more than what the peer may ask for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::fd::OwnedFd;
 
 use occ_inbox::Pid;
 use occ_proc::Sent;
@@ -21,7 +22,7 @@ use occ_spawn::OsPid;
 use occ_spawn::entry::LastWords;
 use occ_spawn::zygote::Args;
 
-use crate::protocol::{Moment, ProcessInfo, Reply, Request};
+use crate::protocol::{Care, Moment, ProcessInfo, Reply, Request};
 
 mod beginnings;
 mod connections;
@@ -64,6 +65,7 @@ enum Phase {
 struct Process {
     phase: Phase,
     name: String,
+    care: Care,
     /// Its control socket is open.
     open: bool,
     /// Killed before it ran: by whom, and what for.
@@ -88,6 +90,7 @@ impl Process {
         Process {
             phase,
             name,
+            care: Care::default(),
             open: true,
             doomed: None,
             watchers: BTreeSet::new(),
@@ -127,6 +130,8 @@ pub struct State {
     limit: usize,
     processes: BTreeMap<Serial, Process>,
     stopping: bool,
+    /// Who sends the signals.
+    coordinator: Option<OsPid>,
 }
 
 impl State {
@@ -143,7 +148,15 @@ impl State {
             limit,
             processes: BTreeMap::from([(host, process)]),
             stopping: false,
+            coordinator: None,
         }
+    }
+
+    /// Says what the kernel calls the coordinator: a process that is told who sent it a signal is told that.
+    #[must_use]
+    pub fn sent_from(mut self, coordinator: OsPid) -> State {
+        self.coordinator = Some(coordinator);
+        self
     }
 
     /// The number of the host.
@@ -170,6 +183,12 @@ impl State {
         self.processes.contains_key(&process)
     }
 
+    /// Whether it executes a program.
+    pub fn executes(&self, process: Serial) -> bool {
+        let process = self.processes.get(&process);
+        process.is_some_and(|process| process.care.executes)
+    }
+
     /// The OS pid of a process that exists.
     pub fn os_pid(&self, process: Serial) -> Option<OsPid> {
         if process == self.host {
@@ -187,9 +206,14 @@ impl State {
     /// Takes what has happened, and adds to `effects` what is to be done, in this order.
     pub fn handle(&mut self, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Asked { by, request, blob } => {
+            Event::Asked {
+                by,
+                request,
+                blob,
+                given,
+            } => {
                 if self.processes.contains_key(&by) {
-                    self.asked(by, request, blob, effects);
+                    self.asked(by, request, (blob, given), effects);
                 }
             }
             Event::Began {
@@ -226,7 +250,8 @@ impl State {
             Event::HungUp { process } => self.hung_up(process, effects),
             Event::Ended { process, end } => self.ended(process, end, effects),
             Event::Examined { process, exiting } => self.examined(process, exiting, effects),
-            Event::NotSent { process } => self.not_sent(process),
+            Event::NotSent { process, signal } => self.not_sent(process, signal),
+            Event::GraceOver { process } => self.grace_over(process, effects),
             Event::NoPair { closed, other } => self.no_pair(closed, other, effects),
             Event::Stop => self.stop(effects),
         }
@@ -236,28 +261,28 @@ impl State {
         &mut self,
         by: Serial,
         request: Request,
-        blob: Option<Blob>,
+        (blob, given): (Option<Blob>, Vec<OwnedFd>),
         effects: &mut Vec<Effect>,
     ) {
         let reply = match request {
             Request::Spawn {
                 id,
                 monitor,
-                function,
-                mut name,
-                args,
-                keep_stdin,
-                ..
+                mut wanted,
             } => {
-                name.truncate(name.floor_char_boundary(MAX_NAME));
-                let args = blob.map_or(Args::Inline(args.0), Args::Blob);
-                let keep_stdin = keep_stdin && by == self.host;
+                let names = [Some(&mut wanted.name), wanted.care.label.as_mut()];
+                for name in names.into_iter().flatten() {
+                    name.truncate(name.floor_char_boundary(MAX_NAME));
+                }
+                wanted.keep_stdin &= by == self.host;
+                let args = std::mem::take(&mut wanted.args).0;
+                let args = blob.map_or(Args::Inline(args), Args::Blob);
                 let asker = Asker {
                     process: by,
                     id,
                     monitor,
                 };
-                return self.spawn(asker, (function, name, args, keep_stdin), effects);
+                return self.spawn(asker, *wanted, (args, given), effects);
             }
             Request::Monitor { number, target } => {
                 return self.monitor(by, number, target, effects);
@@ -283,6 +308,7 @@ impl State {
                     None => Reply::NoProcess { id },
                 }
             }
+            Request::Terminate { id, pid } => self.terminate(by, id, pid, effects),
             Request::Kill { id, pid } => self.kill(by, id, pid, effects),
         };
         effects.push(Effect::Reply { to: by, reply });
@@ -302,6 +328,7 @@ impl State {
                 pid: self.pid(*serial),
                 os_pid: self.os_pid(*serial),
                 function: process.name.clone(),
+                label: process.care.label.clone(),
             })
             .collect()
     }

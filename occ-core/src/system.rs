@@ -35,21 +35,21 @@ use crate::sys::{self, ForkGuard};
 type Reporter = Box<dyn FnMut(&AbnormalExit) + Send>;
 
 /// How a system is to be started.
-pub struct Builder {
+pub struct SystemBuilder {
     reporter: Reporter,
     listed: bool,
 }
 
-impl std::fmt::Debug for Builder {
+impl std::fmt::Debug for SystemBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").finish_non_exhaustive()
+        f.debug_struct("SystemBuilder").finish_non_exhaustive()
     }
 }
 
-impl Builder {
+impl SystemBuilder {
     /// A system that reports an abnormal exit that nobody watched in one line on stderr.
-    pub fn new() -> Builder {
-        Builder {
+    pub fn new() -> SystemBuilder {
+        SystemBuilder {
             reporter: Box::new(to_stderr),
             listed: true,
         }
@@ -60,13 +60,13 @@ impl Builder {
     pub fn on_abnormal_exit(
         mut self,
         reporter: impl FnMut(&AbnormalExit) + Send + 'static,
-    ) -> Builder {
+    ) -> SystemBuilder {
         self.reporter = Box::new(reporter);
         self
     }
 
     /// The host is no process of the system, and only waits for it.
-    pub(crate) fn unlisted(mut self) -> Builder {
+    pub(crate) fn unlisted(mut self) -> SystemBuilder {
         self.listed = false;
         self
     }
@@ -81,9 +81,9 @@ impl Builder {
     }
 }
 
-impl Default for Builder {
-    fn default() -> Builder {
-        Builder::new()
+impl Default for SystemBuilder {
+    fn default() -> SystemBuilder {
+        SystemBuilder::new()
     }
 }
 
@@ -105,10 +105,10 @@ impl System {
     ///
     /// See [`StartError`].
     pub fn start() -> Result<System, StartError> {
-        Builder::new().start()
+        SystemBuilder::new().start()
     }
 
-    fn launch(builder: Builder) -> Result<System, StartError> {
+    fn launch(builder: SystemBuilder) -> Result<System, StartError> {
         if ForkGuard::is_fork_of_armed() {
             return Err(StartError::Forked);
         }

@@ -75,6 +75,8 @@ pub struct Sent {
     pub by: String,
     /// What for.
     pub why: String,
+    /// The process that sent it: who is told of the sender is told of this one.
+    pub through: Option<OsPid>,
 }
 
 /// What the kernel tells a handler of a signal: sigaction(2).
@@ -107,7 +109,12 @@ pub struct SignalInfo {
 impl Sent {
     /// A signal that is about to be sent.
     pub fn new(signal: i32, by: String, why: String) -> Sent {
-        Sent { signal, by, why }
+        Sent {
+            signal,
+            by,
+            why,
+            through: None,
+        }
     }
 }
 

@@ -148,6 +148,7 @@ impl Verdict {
             _ => None,
         });
         if let Some(info) = info
+            && !is_ours(info, evidence)
             && let Some(verdict) = of_info(signal, info)
         {
             return verdict;
@@ -228,6 +229,16 @@ fn of_kill(signal: Signal, evidence: &[Evidence]) -> Verdict {
         );
     }
     certain(Cause::SenderUnknown { signal }, "kernel status")
+}
+
+/// Whether a handler was told of a signal that those who watch the process have sent.
+fn is_ours(info: &SignalInfo, evidence: &[Evidence]) -> bool {
+    evidence.iter().any(|piece| match piece {
+        Evidence::Sent(sent) => {
+            sent.signal == info.signal && sent.through.is_some() && sent.through == info.sender
+        }
+        _ => false,
+    })
 }
 
 /// A signal that those who watch the process have sent.

@@ -54,6 +54,7 @@ mod process;
 mod report;
 mod spawner;
 mod sys;
+mod tail;
 mod title;
 pub mod zygote;
 
@@ -83,3 +84,4 @@ pub use options::{Limit, NotBegun, Options, Stdio, Step};
 pub use process::{exit, fail};
 pub use report::ExitReport;
 pub use spawner::Spawner;
+pub use tail::Tail;

@@ -212,6 +212,25 @@ impl Options {
         self
     }
 
+    /// Its standard error is a descriptor that whoever passes the options on puts among those of the [`Parcel`], at
+    /// [`Options::stderr_at`].
+    #[must_use]
+    pub fn stderr_added(mut self) -> Options {
+        self.given[2] = None;
+        self.plan.stdio[2] = Source::Given;
+        self
+    }
+
+    /// Before how many of the descriptors of the [`Parcel`] one for standard error has its place.
+    pub fn stderr_at(&self) -> usize {
+        self.given[..2].iter().flatten().count()
+    }
+
+    /// Whether [`Options::foreground`] was asked for, or that it should not be; `None` if neither.
+    pub fn foreground_given(&self) -> Option<bool> {
+        self.plan.own_group.map(|own| !own)
+    }
+
     /// Its label, if it has one.
     pub fn label_given(&self) -> Option<&str> {
         self.plan.label.as_deref()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use occ_proc::{Evidence, Moment, OsPid, OsStatus, SignalInfo, Usage, Verdict};
 
 use crate::exit::{ExitReason, Panic};
+use crate::tail::Tail;
 
 /// What is known of a process that has ended, besides the reason.
 ///
@@ -37,6 +38,8 @@ pub struct ExitReport {
     pub usage: Option<Usage>,
     /// The panic that ended it.
     pub panic: Option<Panic>,
+    /// The last that it wrote to standard error, where that was captured.
+    pub stderr: Option<Tail>,
     /// In words, how it ended.
     how: String,
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 
 use occ_test_support::{LIMIT, dead, role, stress, test_path};
 use occasional::{
-    Builder, Down, ExitReason, Pid, kill, processes, receive, run, self_pid, send, spawn,
+    Down, ExitReason, Pid, SystemBuilder, kill, processes, receive, run, self_pid, send, spawn,
     spawn_monitor, start_with,
 };
 
@@ -164,7 +164,7 @@ fn wait() {
 fn what_is_done_with_an_unwatched_end_can_be_replaced() {
     bounded!(|| {
         let (tell, told) = channel();
-        let builder = Builder::new().on_abnormal_exit(move |exit| {
+        let builder = SystemBuilder::new().on_abnormal_exit(move |exit| {
             let error = matches!(exit.reason, ExitReason::Error(_));
             let report = (
                 exit.report.os_pid,

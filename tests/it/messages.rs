@@ -6,9 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use occ_core::protocol::{Ended, News, Reply, Request};
+use occ_core::protocol::{Ended, News, Reply, Request, Wanted};
 use occ_inbox::Standing;
-use occ_sck::Bytes;
 use occasional::{
     DecodeError, Down, ExitReason, Message, Pid, SendError, SpawnError, monitor, processes,
     receive, receive_any, receive_any_timeout, receive_map, receive_timeout, self_pid, send, spawn,
@@ -248,11 +247,11 @@ fn send_control(to: Pid) -> anyhow::Result<()> {
         Request::Spawn {
             id,
             monitor: None,
-            function: 64,
-            name: "forged".to_owned(),
-            args: Bytes(Vec::new()),
-            blob: None,
-            keep_stdin: false,
+            wanted: Box::new(Wanted {
+                function: 64,
+                name: "forged".to_owned(),
+                ..Wanted::default()
+            }),
         },
     )?;
     send(to, Reply::Done { id })?;
@@ -268,6 +267,7 @@ fn send_control(to: Pid) -> anyhow::Result<()> {
                 number: 1,
                 pid: me,
                 name,
+                label: None,
                 facts: None,
                 reported: false,
             },

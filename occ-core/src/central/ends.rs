@@ -77,6 +77,8 @@ impl Central {
             return;
         };
         let at = Moment::now();
+        let stderr = self.take_tail(process);
+        self.forget(process);
         self.awaited.remove(&process);
         self.by_os_pid.remove(&os_pid);
         self.events.push_back(Event::Ended {
@@ -85,6 +87,7 @@ impl Central {
                 status,
                 usage,
                 evidence,
+                stderr,
                 at,
             },
         });
@@ -129,6 +132,7 @@ impl Central {
         let unborn: Vec<Serial> = self.unborn.keys().copied().collect();
         for process in unborn {
             self.serve(process, EventFlags::IN);
+            self.settle();
         }
     }
 
@@ -149,6 +153,7 @@ impl Central {
                         status,
                         usage,
                         evidence,
+                        stderr: None,
                         at,
                     },
                     newest,

@@ -53,6 +53,15 @@ pub(super) struct Unborn {
     request: Rc<zygote::Request>,
     /// A zygote has died over it.
     again: bool,
+    /// It has said its first word, and is about to execute its program: that it has, the end of its socket tells.
+    known: Option<OsPid>,
+}
+
+impl Unborn {
+    /// How many descriptors are held for it.
+    pub(super) fn holds(&self) -> usize {
+        self.request.given.len()
+    }
 }
 
 impl Central {
@@ -63,6 +72,7 @@ impl Central {
         let unborn = Unborn {
             request: Rc::clone(&request),
             again: false,
+            known: None,
         };
         self.unborn.insert(process, unborn);
         match self.control_for(process) {
@@ -108,7 +118,27 @@ impl Central {
         }
     }
 
-    /// A process has said its first word.
+    /// A process has said its first word. If it is to execute a program, that is not all: what it says next is why it
+    /// cannot, and if it says nothing and its socket closes, it has.
+    pub(super) fn greeted(&mut self, process: Serial, os_pid: OsPid) {
+        if !self.state.executes(process) {
+            return self.born(process, os_pid);
+        }
+        if let Some(unborn) = self.unborn.get_mut(&process) {
+            unborn.known = Some(os_pid);
+        }
+    }
+
+    /// The socket of a process has closed that has not begun, as far as is known.
+    pub(super) fn closed_early(&mut self, process: Serial) {
+        self.unclear.insert(process);
+        match self.unborn.get(&process).and_then(|unborn| unborn.known) {
+            Some(os_pid) => self.zygote_says(process, Some(os_pid)),
+            None => self.order(Order::Which(process)),
+        }
+    }
+
+    /// A process exists, and does what it was made for.
     pub(super) fn born(&mut self, process: Serial, os_pid: OsPid) {
         self.unborn.remove(&process);
         self.refusal = None;
@@ -122,6 +152,7 @@ impl Central {
 
     pub(super) fn not_made(&mut self, process: Serial, why: NotSpawned) {
         self.unclear.remove(&process);
+        self.forget(process);
         if self.unborn.remove(&process).is_some() {
             self.events.push_back(Event::NotMade { process, why });
         }
@@ -253,10 +284,13 @@ impl Central {
         match self.strays.remove(&os_pid) {
             Some(stray) if !ends::is_child(os_pid) => {
                 self.unborn.remove(&process);
+                let mut end = stray.end;
+                end.stderr = self.take_tail(process);
+                self.forget(process);
                 self.events.push_back(Event::BeganAndEnded {
                     process,
                     os_pid,
-                    end: stray.end,
+                    end,
                 });
             }
             _ => self.born(process, os_pid),

@@ -1,6 +1,7 @@
 //! Control sockets: what processes say, and what they are owed.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -15,8 +16,9 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use super::Central;
+use super::forks::Unborn;
 use crate::line::{Line, Owed, Paid, failure};
-use crate::protocol::{Ended, News, NotSpawned, Reply, Request, ShortReport, kind};
+use crate::protocol::{Ended, News, NotSpawned, Reply, Request, ShortReport, Wanted, kind};
 use crate::state::{Event, Serial};
 
 /// Datagrams read from one process before the others have their turn.
@@ -105,7 +107,12 @@ impl Central {
         let from_itself = self.state.os_pid(serial) == Some(sender);
         match envelope.kind {
             // Until the first word nobody but the zygote and the process itself has the socket.
-            spawn::HELLO if self.unborn.contains_key(&serial) => self.born(serial, sender),
+            spawn::HELLO if self.unborn.contains_key(&serial) => self.greeted(serial, sender),
+            spawn::NOT_BEGUN if self.unborn.contains_key(&serial) => {
+                if let Ok(why) = envelope.decode() {
+                    self.not_made(serial, NotSpawned::NotBegun(why));
+                }
+            }
             spawn::FORK_FAILED if self.zygote.as_ref().is_some_and(|z| z.os_pid() == sender) => {
                 let errno = envelope.decode().unwrap_or(0);
                 self.not_made(serial, NotSpawned::Fork { errno });
@@ -144,31 +151,56 @@ impl Central {
         if matches!(envelope.body, Body::Blob(_)) {
             return;
         }
-        let fd = std::mem::take(&mut envelope.fds).into_iter().next();
+        let fds = std::mem::take(&mut envelope.fds);
         let Ok(request) = envelope.decode::<Request>() else {
             return;
         };
-        let blob = match (&request, fd) {
-            (
-                Request::Spawn {
-                    blob: Some(len), ..
-                },
-                Some(fd),
-            ) => Blob::from_fd(fd, *len).ok(),
-            _ => None,
+        let (blob, given) = match &request {
+            Request::Spawn { id, wanted, .. } => match self.parts(wanted, fds) {
+                Ok(parts) => parts,
+                Err(why) => return self.reply(by, &Reply::NotSpawned { id: *id, why }),
+            },
+            _ => (None, Vec::new()),
         };
-        if let Request::Spawn {
-            id, blob: Some(_), ..
-        } = &request
-            && blob.is_none()
-        {
-            let why = NotSpawned::Io {
-                op: "memfd".to_owned(),
-                errno: Errno::BADF.raw_os_error(),
-            };
-            return self.reply(by, &Reply::NotSpawned { id: *id, why });
+        self.events.push_back(Event::Asked {
+            by,
+            request,
+            blob,
+            given,
+        });
+    }
+
+    /// What came along with the wish for a process, told apart.
+    fn parts(
+        &self,
+        wanted: &Wanted,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(Option<Blob>, Vec<OwnedFd>), NotSpawned> {
+        let failed = |op: &str, errno: Errno| NotSpawned::Io {
+            op: op.to_owned(),
+            errno: errno.raw_os_error(),
+        };
+        let mut fds = fds.into_iter();
+        let blob = match wanted.blob {
+            None => None,
+            Some(len) => {
+                let blob = fds.next().and_then(|fd| Blob::from_fd(fd, len).ok());
+                Some(blob.ok_or_else(|| failed("memfd", Errno::BADF))?)
+            }
+        };
+        let given: Vec<OwnedFd> = fds.collect();
+        if given.len() != wanted.given as usize {
+            return Err(failed("recvmsg", Errno::BADF));
         }
-        self.events.push_back(Event::Asked { by, request, blob });
+        // They are held until the process is made. Whoever asks for many at once asks again.
+        let held: usize = self.unborn.values().map(Unborn::holds).sum();
+        if !given.is_empty() && held + given.len() > self.most_held {
+            return Err(failed(
+                "holding descriptors for processes to be made",
+                Errno::MFILE,
+            ));
+        }
+        Ok((blob, given))
     }
 
     // ---- what they are owed ----

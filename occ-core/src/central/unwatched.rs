@@ -168,6 +168,7 @@ mod tests {
                 serial,
             },
             name: format!("p{serial}"),
+            label: None,
             facts: Some(Box::new(Facts {
                 os_pid: OsPid::new(5),
                 started: Moment::ZERO,
@@ -178,6 +179,7 @@ mod tests {
                     },
                     usage: Usage::NONE,
                     evidence: Vec::new(),
+                    stderr: None,
                     at: Moment::ZERO,
                 },
             })),

@@ -1,19 +1,21 @@
 //! Beginnings: what is asked for is in the table before it is made, and there is an answer whatever becomes of it.
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 
 use occ_spawn::OsPid;
 use occ_spawn::zygote::Args;
 
 use super::ledger::Why;
 use super::{Asker, Effect, Phase, Process, Serial, State};
-use crate::protocol::{Moment, NotSpawned, Reply};
+use crate::protocol::{Moment, NotSpawned, Reply, Wanted};
 
 impl State {
     pub(super) fn spawn(
         &mut self,
         mut asker: Asker,
-        (function, name, args, keep_stdin): (u64, String, Args, bool),
+        wanted: Wanted,
+        (args, given): (Args, Vec<OwnedFd>),
         effects: &mut Vec<Effect>,
     ) {
         let refused = if self.stopping {
@@ -50,16 +52,17 @@ impl State {
         }
         let process = Process {
             watchers,
-            ..Process::new(Phase::Launching(asker), name)
+            care: wanted.care.clone(),
+            ..Process::new(Phase::Launching(asker), wanted.name.clone())
         };
         self.processes.insert(serial, process);
         let pid = self.pid(serial);
         effects.push(Effect::Launch {
             process: serial,
             pid,
-            function,
+            wanted: Box::new(wanted),
             args,
-            keep_stdin,
+            given,
         });
     }
 

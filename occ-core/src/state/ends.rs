@@ -31,6 +31,32 @@ impl State {
         Reply::Done { id }
     }
 
+    /// Asks a process to end. One that is being made has done nothing that it could bring to an end.
+    pub(super) fn terminate(
+        &mut self,
+        by: Serial,
+        id: u64,
+        pid: Pid,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
+        let runs = self.find(pid).filter(|serial| {
+            let process = self.processes.get(serial);
+            process.is_some_and(|process| process.os_pid().is_some())
+        });
+        match runs {
+            Some(serial) => {
+                self.terminate_for(serial, Why::Asked(by), effects);
+                Reply::Done { id }
+            }
+            None => self.kill(by, id, pid, effects),
+        }
+    }
+
+    /// It has had its time.
+    pub(super) fn grace_over(&mut self, serial: Serial, effects: &mut Vec<Effect>) {
+        self.kill_for(serial, Why::GraceOver, effects);
+    }
+
     pub(super) fn hung_up(&mut self, serial: Serial, effects: &mut Vec<Effect>) {
         let Some(process) = self.process(serial) else {
             return;
@@ -73,7 +99,10 @@ impl State {
 
         // Another program knows nothing of our handlers.
         let is_another = |piece: &Evidence| matches!(piece, Evidence::Executed { .. });
-        if !end.evidence.iter().any(is_another) {
+        if process.care.executes {
+            // That it is another is what was asked for.
+            end.evidence.retain(|piece| !is_another(piece));
+        } else if !end.evidence.iter().any(is_another) {
             end.evidence.extend(process.words.evidence(status));
         }
         end.evidence
@@ -88,6 +117,7 @@ impl State {
             number,
             pid,
             name: process.name.clone(),
+            label: process.care.label.clone(),
             facts: Some(Box::new(Facts {
                 os_pid,
                 started,
@@ -153,7 +183,7 @@ impl State {
         self.stopping = true;
         let all: Vec<Serial> = self.processes.keys().copied().collect();
         for process in all {
-            self.kill_for(process, why, effects);
+            self.terminate_for(process, why, effects);
         }
     }
 

@@ -1,13 +1,15 @@
 //! What goes into the state machine, and what comes out.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use occ_inbox::Pid;
 use occ_sck::{Blob, Envelope};
 use occ_spawn::OsPid;
 use occ_spawn::zygote::Args;
 
-use crate::protocol::{End, Ended, Moment, News, NotSpawned, Reply, Request};
+use crate::protocol::{End, Ended, Moment, News, NotSpawned, Reply, Request, Wanted};
 use crate::state::Serial;
 
 /// What has happened.
@@ -21,6 +23,8 @@ pub enum Event {
         request: Request,
         /// The memory file that came along.
         blob: Option<Blob>,
+        /// The other descriptors that did.
+        given: Vec<OwnedFd>,
     },
     /// A new process has said its first word, or the zygote has said that it made it.
     Began {
@@ -90,6 +94,13 @@ pub enum Event {
     NotSent {
         /// To whom.
         process: Serial,
+        /// Which.
+        signal: i32,
+    },
+    /// What [`Effect::Wait`] asked for: the time is up.
+    GraceOver {
+        /// For whom.
+        process: Serial,
     },
     /// A connection could not be made, because one of the two does not listen any more.
     NoPair {
@@ -111,12 +122,12 @@ pub enum Effect {
         process: Serial,
         /// Its name.
         pid: Pid,
-        /// Where its function is.
-        function: u64,
-        /// What it is called with.
+        /// What it is to be.
+        wanted: Box<Wanted>,
+        /// Its options, and what it is called with.
         args: Args,
-        /// It gets the host's standard input.
-        keep_stdin: bool,
+        /// The descriptors for its options.
+        given: Vec<OwnedFd>,
     },
     /// Ask the zygote whether it made this process, whose control socket has closed without a word.
     AskZygote {
@@ -178,12 +189,21 @@ pub enum Effect {
         /// What the kernel calls it.
         os_pid: OsPid,
     },
-    /// Send SIGKILL. The process is unreaped. If the kernel does not let it through, that is an [`Event::NotSent`].
-    Kill {
+    /// Send a signal. The process is unreaped. If the kernel does not let it through, that is an [`Event::NotSent`].
+    Signal {
         /// To whom.
         process: Serial,
         /// What the kernel calls it.
         os_pid: OsPid,
+        /// Which.
+        signal: i32,
+    },
+    /// Say so when the grace period of a process is over: [`Event::GraceOver`].
+    Wait {
+        /// Whose.
+        process: Serial,
+        /// How long it is.
+        grace: Duration,
     },
     /// Close the control socket.
     Close {

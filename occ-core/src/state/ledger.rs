@@ -5,6 +5,7 @@
 //! kernel says otherwise.
 
 use std::fmt;
+use std::time::Duration;
 
 use occ_proc::{Moment, Sent};
 
@@ -19,6 +20,8 @@ pub(super) enum Why {
     Stop,
     /// Process zero has ended, and `run` with it.
     Over,
+    /// It was asked to end, and has not in time.
+    GraceOver,
 }
 
 /// As it is told: what for.
@@ -28,6 +31,7 @@ impl fmt::Display for Why {
             Why::Asked(_) => "it asked for that",
             Why::Stop => "the system was stopped",
             Why::Over => "process zero had ended",
+            Why::GraceOver => "its grace period was over",
         })
     }
 }
@@ -56,26 +60,54 @@ impl Default for Known {
 impl State {
     /// Kills a process that runs.
     pub(super) fn kill_for(&mut self, serial: Serial, why: Why, effects: &mut Vec<Effect>) {
+        self.send(serial, libc::SIGKILL, why, effects);
+    }
+
+    /// Asks a process that runs to end, if it may take its time; else it is killed.
+    pub(super) fn terminate_for(&mut self, serial: Serial, why: Why, effects: &mut Vec<Effect>) {
+        let grace = self
+            .processes
+            .get(&serial)
+            .map(|process| process.care.grace);
+        match grace {
+            None | Some(Duration::ZERO) => self.kill_for(serial, why, effects),
+            Some(grace) => {
+                if self.send(serial, libc::SIGTERM, why, effects) {
+                    effects.push(Effect::Wait {
+                        process: serial,
+                        grace,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Sends a signal to a process that runs; true if it is the first of its kind.
+    fn send(&mut self, serial: Serial, signal: i32, why: Why, effects: &mut Vec<Effect>) -> bool {
         let by = match why {
             Why::Asked(by) => self.pid(by).to_string(),
-            Why::Stop | Why::Over => "the system".to_owned(),
+            Why::Stop | Why::Over | Why::GraceOver => "the system".to_owned(),
         };
+        let through = self.coordinator;
         let Some(process) = self.processes.get_mut(&serial) else {
-            return;
+            return false;
         };
         let Phase::Running { os_pid, .. } = process.phase else {
-            return;
+            return false;
         };
-        // One entry is enough: the first that was sent has ended it.
-        if process.sent.is_empty() {
-            process
-                .sent
-                .push(Sent::new(libc::SIGKILL, by, why.to_string()));
+        // One entry of a kind is enough: the first that was sent has ended it.
+        let is_first = !process.sent.iter().any(|sent| sent.signal == signal);
+        if is_first {
+            let mut sent = Sent::new(signal, by, why.to_string());
+            sent.through = through;
+            process.sent.push(sent);
         }
-        effects.push(Effect::Kill {
+        effects.push(Effect::Signal {
             process: serial,
             os_pid,
+            signal,
         });
+        is_first
     }
 
     /// What is known of a process that runs.
@@ -84,7 +116,7 @@ impl State {
         match process.phase {
             Phase::Running { started, .. } => Some(Known {
                 started,
-                killed: !process.sent.is_empty(),
+                killed: process.sent.iter().any(|sent| sent.signal == libc::SIGKILL),
                 spoke: !process.words.is_empty(),
             }),
             Phase::Host | Phase::Launching(_) => None,
@@ -92,9 +124,9 @@ impl State {
     }
 
     /// The kernel did not let a signal through: it has not ended anybody.
-    pub(super) fn not_sent(&mut self, serial: Serial) {
+    pub(super) fn not_sent(&mut self, serial: Serial, signal: i32) {
         if let Some(process) = self.processes.get_mut(&serial) {
-            process.sent.clear();
+            process.sent.retain(|sent| sent.signal != signal);
         }
     }
 }

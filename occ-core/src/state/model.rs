@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use occ_inbox::Standing;
-use occ_sck::{Bytes, Packet};
+use occ_sck::Packet;
 use occ_spawn::OsStatus;
 use occ_spawn::entry::kind;
 use proptest::prelude::*;
@@ -192,7 +192,8 @@ impl Run {
                 assert_eq!(asked, os_pid(process));
                 model.examined.insert(process);
             }
-            Effect::Kill { os_pid, .. } => {
+            Effect::Wait { process, .. } => panic!("{told}: {process} has no time to be given"),
+            Effect::Signal { os_pid, .. } => {
                 let process = Serial::from(os_pid.get() - 1000);
                 assert!(
                     model.runs(process),
@@ -254,6 +255,7 @@ impl Run {
                 by,
                 request,
                 blob: None,
+                given: Vec::new(),
             },
             downs,
         );
@@ -281,15 +283,10 @@ impl Run {
                 },
             );
         }
-        let (name, args) = ("f".to_owned(), Bytes(Vec::new()));
         let request = Request::Spawn {
             id,
             monitor,
-            function: 0,
-            name,
-            args,
-            blob: None,
-            keep_stdin: false,
+            wanted: Box::default(),
         };
         self.ask(by, request, Downs::new());
     }

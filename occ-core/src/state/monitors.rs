@@ -41,6 +41,7 @@ impl State {
             number,
             pid,
             name: String::new(),
+            label: None,
             facts: None,
             reported: false,
         };

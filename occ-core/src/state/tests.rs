@@ -4,12 +4,12 @@
 
 use occ_inbox::{Pid, Standing};
 use occ_proc::Usage;
-use occ_sck::{Bytes, Envelope, Packet, Term};
+use occ_sck::{Envelope, Packet, Term};
 use occ_spawn::entry::kind;
 use occ_spawn::{OsPid, OsStatus};
 
 use super::*;
-use crate::protocol::{End, Ended, Moment, News, NotSpawned};
+use crate::protocol::{End, Ended, Moment, News, NotSpawned, Wanted};
 
 const HOST: Serial = 1;
 const SIGKILL: i32 = 9;
@@ -43,6 +43,7 @@ impl System {
             by,
             request,
             blob: None,
+            given: Vec::new(),
         })
     }
 
@@ -109,6 +110,7 @@ pub(super) fn end(status: OsStatus) -> End {
         status,
         usage: Usage::NONE,
         evidence: Vec::new(),
+        stderr: None,
         at: Moment::ZERO,
     }
 }
@@ -118,15 +120,14 @@ fn os_pid(process: Serial) -> OsPid {
 }
 
 fn spawn(id: u64, monitor: Option<u64>) -> Request {
-    let (name, args) = ("f".to_owned(), Bytes(Vec::new()));
+    wish(id, monitor, Wanted::default())
+}
+
+fn wish(id: u64, monitor: Option<u64>, wanted: Wanted) -> Request {
     Request::Spawn {
         id,
         monitor,
-        function: 0,
-        name,
-        args,
-        blob: None,
-        keep_stdin: false,
+        wanted: Box::new(wanted),
     }
 }
 
@@ -152,15 +153,11 @@ fn signal(number: i32) -> OsStatus {
 fn words(effect: &Effect) -> String {
     match effect {
         Effect::Launch {
-            process,
-            keep_stdin: false,
-            ..
-        } => format!("launch {process}"),
-        Effect::Launch {
-            process,
-            keep_stdin: true,
-            ..
-        } => format!("launch {process} with stdin"),
+            process, wanted, ..
+        } => {
+            let with = if wanted.keep_stdin { " with stdin" } else { "" };
+            format!("launch {process}{with}")
+        }
         Effect::AskZygote { process } => format!("ask zygote about {process}"),
         Effect::Reply { to, reply } => format!("{to} #{}", reply_in_words(reply)),
         Effect::Tell {
@@ -197,7 +194,15 @@ fn words(effect: &Effect) -> String {
             assert_eq!(*asked, os_pid(*process));
             format!("examine {process}")
         }
-        Effect::Kill { os_pid, .. } => format!("kill {}", os_pid.get() - 1000),
+        Effect::Signal {
+            os_pid,
+            signal: SIGKILL,
+            ..
+        } => format!("kill {}", os_pid.get() - 1000),
+        Effect::Signal { os_pid, signal, .. } => {
+            format!("signal {signal} to {}", os_pid.get() - 1000)
+        }
+        Effect::Wait { process, grace } => format!("wait {grace:?} for {process}"),
         Effect::Close { process } => format!("close {process}"),
         Effect::Abnormal { ended, report } => {
             format!("abnormal: {}", end_in_words(ended, report.as_deref()))
@@ -371,25 +376,16 @@ fn there_are_no_more_processes_than_the_limit_and_room_again_after_an_end() {
 
 #[test]
 fn stdin_is_the_hosts_to_give() {
-    let keep = |id| match spawn(id, None) {
-        Request::Spawn {
+    let keep = |id| {
+        let keep_stdin = true;
+        wish(
             id,
-            monitor,
-            function,
-            name,
-            args,
-            blob,
-            ..
-        } => Request::Spawn {
-            id,
-            monitor,
-            function,
-            name,
-            args,
-            blob,
-            keep_stdin: true,
-        },
-        other => other,
+            None,
+            Wanted {
+                keep_stdin,
+                ..Wanted::default()
+            },
+        )
     };
     let mut s = System::with([2]);
     assert_eq!(s.ask(2, keep(1)), ["launch 3"]);
@@ -399,32 +395,16 @@ fn stdin_is_the_hosts_to_give() {
 #[test]
 fn a_name_is_cut_between_characters() {
     let long = "é".repeat(MAX_NAME);
-    let Request::Spawn {
-        id,
-        monitor,
-        function,
-        args,
-        blob,
-        keep_stdin,
-        ..
-    } = spawn(0, None)
-    else {
-        unreachable!()
-    };
     let mut s = System::new();
-    s.ask(
-        HOST,
-        Request::Spawn {
-            id,
-            monitor,
-            function,
-            name: long,
-            args,
-            blob,
-            keep_stdin,
-        },
-    );
-    assert_eq!(s.0.list()[1].function, "é".repeat(MAX_NAME / 2));
+    let mut wanted = Wanted {
+        name: long.clone(),
+        ..Wanted::default()
+    };
+    wanted.care.label = Some(long);
+    s.ask(HOST, wish(0, None, wanted));
+    let cut = "é".repeat(MAX_NAME / 2);
+    assert_eq!(s.0.list()[1].function, cut);
+    assert_eq!(s.0.list()[1].label, Some(cut));
 }
 
 // ---- monitors ----
@@ -932,6 +912,7 @@ fn nobody_is_nobody() {
                 by: process,
                 request: spawn(1, None),
                 blob: None,
+                given: Vec::new(),
             },
             Event::Began {
                 process,
@@ -1021,7 +1002,13 @@ fn a_signal_that_the_kernel_did_not_let_through_is_no_evidence() {
     let mut s = System::with([2]);
     s.monitor(HOST, 1, 2);
     s.kill(HOST, 5, 2);
-    assert!(s.handle(Event::NotSent { process: 2 }).is_empty());
+    assert!(
+        s.handle(Event::NotSent {
+            process: 2,
+            signal: SIGKILL,
+        })
+        .is_empty()
+    );
     assert_eq!(end_of_2(&mut s, signal(SIGKILL)), [""; 0]);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use std::collections::{HashMap, HashSet};
 
-use occ_core::{Builder, Down, Pid};
+use occ_core::{Down, Pid, SystemBuilder};
 use occ_test_support::{
     LIMIT, dead, isolated,
     ready::{Ready, Say},
@@ -223,7 +223,7 @@ fn an_abnormal_end_that_nobody_watches_is_reported_and_no_other() {
     }
     isolated!(|| {
         let (tell, told) = std::sync::mpsc::channel();
-        let builder = Builder::new().on_abnormal_exit(move |exit| {
+        let builder = SystemBuilder::new().on_abnormal_exit(move |exit| {
             tell.send((exit.pid, exit.to_string())).unwrap();
         });
         let mut system = builder.start().unwrap();
@@ -257,7 +257,7 @@ fn abnormal_ends_wait_for_a_slow_reporter_and_those_that_cannot_are_counted() {
         for (count, all_told) in [(1200, true), (4000, false)] {
             let (tell, told) = std::sync::mpsc::channel();
             let (go_on, wait) = std::sync::mpsc::channel::<()>();
-            let builder = Builder::new().on_abnormal_exit(move |exit| {
+            let builder = SystemBuilder::new().on_abnormal_exit(move |exit| {
                 let _ = wait.recv();
                 tell.send((exit.pid, exit.missed, exit.to_string()))
                     .unwrap();
@@ -298,7 +298,7 @@ fn a_reporter_that_panics_takes_nothing_down() {
     }
     isolated!(|| {
         let (tell, told) = std::sync::mpsc::channel();
-        let builder = Builder::new().on_abnormal_exit(move |exit| {
+        let builder = SystemBuilder::new().on_abnormal_exit(move |exit| {
             tell.send(exit.pid).unwrap();
             panic!("the reporter panics");
         });

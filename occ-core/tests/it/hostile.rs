@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use occ_core::protocol::{Reply, Request};
+use occ_core::protocol::{Care, Reply, Request, Wanted};
 use occ_core::{Down, ExitReason, OsPid, Pid, SystemError, Term};
 use occ_inbox::Standing;
 use occ_sck::{
@@ -126,13 +126,31 @@ impl Peer {
                 Request::Spawn {
                     id,
                     monitor: Some(number),
-                    function: self.random(),
-                    name,
-                    args: Bytes(self.bytes(args)),
-                    blob: self.random().is_multiple_of(2).then(|| self.random()),
-                    keep_stdin: true,
+                    wanted: Box::new(Wanted {
+                        function: self.random(),
+                        name: name.clone(),
+                        args: Bytes(self.bytes(args)),
+                        blob: self.random().is_multiple_of(2).then(|| self.random()),
+                        plan: self.random() % 200,
+                        given: self.random() as u32 % 3,
+                        keep_stdin: true,
+                        care: self.care(name),
+                    }),
                 }
             }
+        }
+    }
+
+    /// Something to be seen to. Not a grace: the system would end when that is over, and each test with it.
+    fn care(&mut self, label: String) -> Care {
+        Care {
+            label: Some(label),
+            executes: self.random().is_multiple_of(2),
+            stderr_at: self
+                .random()
+                .is_multiple_of(4)
+                .then(|| self.random() as u32),
+            ..Care::default()
         }
     }
 
@@ -292,18 +310,19 @@ const ACTS: &[Act] = &[
     }),
     ("asks for a function that is none", |peer| {
         for function in [0, 1, 8, 4096, u64::MAX] {
-            let (name, args) = ("f".to_owned(), Bytes(Vec::new()));
-            let (monitor, blob) = (None, None);
-            let id = 1;
-            peer.ask(&Request::Spawn {
-                id,
-                monitor,
-                function,
-                name,
-                args,
-                blob,
-                keep_stdin: true,
-            });
+            for executes in [false, true] {
+                let mut wanted = Wanted {
+                    function,
+                    keep_stdin: true,
+                    ..Wanted::default()
+                };
+                wanted.care.executes = executes;
+                peer.ask(&Request::Spawn {
+                    id: 1,
+                    monitor: None,
+                    wanted: Box::new(wanted),
+                });
+            }
         }
     }),
     ("uses one number for many monitors", |peer| {

@@ -1,7 +1,7 @@
 //! No room for descriptors that are under way: what needs one waits for room and is told by name if there is none,
 //! and all else goes on.
 
-use occ_core::{Builder, SendError, SpawnError};
+use occ_core::{SendError, SpawnError, SystemBuilder};
 use occ_test_support::in_flight::{NoRoom, be_a_user_of_its_own};
 use occ_test_support::{LIMIT, isolated, within};
 
@@ -27,7 +27,7 @@ fn a_system_that_starts_waits_for_room_and_says_so_if_there_is_none() {
         }
         within(LIMIT, || {
             let full = NoRoom::now();
-            let error = Builder::new().start().unwrap_err();
+            let error = SystemBuilder::new().start().unwrap_err();
             let words = format!("{:#}", anyhow::Error::from(error));
             assert!(words.contains("under way"), "{words}");
 

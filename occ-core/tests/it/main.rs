@@ -5,6 +5,7 @@ mod connecting;
 mod containment;
 mod deaths;
 mod ending;
+mod exes;
 mod forks;
 mod hostile;
 mod in_flight;
@@ -20,16 +21,19 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use occ_core::protocol::Request;
-use occ_core::{Builder, Down, ExitReason, MonitorRef, Pid, Process, System, Term, current};
-use occ_sck::{Assembler, Bytes, Deadline, Envelope, Limits, MAX_DATAGRAM, Received, Socket};
+use occ_core::protocol::{Request, Wanted};
+use occ_core::{Down, ExitReason, MonitorRef, Pid, Process, System, SystemBuilder, Term, current};
+use occ_sck::{Assembler, Deadline, Envelope, Limits, MAX_DATAGRAM, Received, Socket};
 use occ_test_support::stat::Stat;
 use occ_test_support::{LIMIT, Signal, tree, within};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// A system that keeps abnormal exits to itself.
 fn system() -> System {
-    Builder::new().on_abnormal_exit(|_| ()).start().unwrap()
+    SystemBuilder::new()
+        .on_abnormal_exit(|_| ())
+        .start()
+        .unwrap()
 }
 
 /// Does something as the process that calls.
@@ -227,10 +231,10 @@ fn a_spawn(id: u64, monitor: Option<u64>, blob: Option<u64>) -> Request {
     Request::Spawn {
         id,
         monitor,
-        function: 0,
-        name: "f".to_owned(),
-        args: Bytes(Vec::new()),
-        blob,
-        keep_stdin: false,
+        wanted: Box::new(Wanted {
+            name: "f".to_owned(),
+            blob,
+            ..Wanted::default()
+        }),
     }
 }

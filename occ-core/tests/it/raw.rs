@@ -95,3 +95,33 @@ fn wait_for_traced(pid: u32) -> i32 {
     assert_eq!(waited, pid, "{}", std::io::Error::last_os_error());
     status
 }
+
+/// Lets the calling process ignore a signal.
+pub(crate) fn ignore(signal: i32) {
+    // SAFETY: SIG_IGN is a valid action for a signal.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+fn set_of(signal: i32) -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigemptyset writes the set it is given.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: initialised above.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+    // SAFETY: as above.
+    unsafe { set.assume_init() }
+}
+
+/// Blocks a signal on the calling thread.
+pub(crate) fn block(signal: i32) {
+    // SAFETY: the set is initialised; no old one is asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set_of(signal), std::ptr::null_mut()) };
+}
+
+/// Waits for a signal that is blocked.
+pub(crate) fn wait_signal(signal: i32) {
+    let mut came = 0;
+    // SAFETY: the set is initialised, and the number is written.
+    unsafe { libc::sigwait(&set_of(signal), &raw mut came) };
+    assert_eq!(came, signal);
+}
