@@ -110,6 +110,11 @@ impl Process {
         }
     }
 
+    /// It has a pipe besides its control socket, or the pidfd that comes after that.
+    fn takes_two(&self) -> bool {
+        self.care.stderr_at.is_some()
+    }
+
     fn is_watched_by(&self, watcher: Serial) -> bool {
         self.watchers
             .range((watcher, 0)..=(watcher, u64::MAX))
@@ -128,6 +133,8 @@ pub struct State {
     host_listed: bool,
     next: Serial,
     limit: usize,
+    /// How many of the processes take a second descriptor.
+    doubles: usize,
     processes: BTreeMap<Serial, Process>,
     stopping: bool,
     /// Who sends the signals.
@@ -146,6 +153,7 @@ impl State {
             host_listed,
             next: host + 1,
             limit,
+            doubles: 0,
             processes: BTreeMap::from([(host, process)]),
             stopping: false,
             coordinator: None,

@@ -20,7 +20,7 @@ impl State {
     ) {
         let refused = if self.stopping {
             Some(NotSpawned::Stopping)
-        } else if self.processes.len() > self.limit {
+        } else if self.processes.len() + self.doubles > self.limit {
             Some(NotSpawned::TooMany {
                 limit: self.limit as u64,
             })
@@ -55,6 +55,7 @@ impl State {
             care: wanted.care.clone(),
             ..Process::new(Phase::Launching(asker), wanted.name.clone())
         };
+        self.doubles += usize::from(process.takes_two());
         self.processes.insert(serial, process);
         let pid = self.pid(serial);
         effects.push(Effect::Launch {
@@ -141,6 +142,7 @@ impl State {
         let Some(mut process) = self.processes.remove(&serial) else {
             return;
         };
+        self.doubles -= usize::from(process.takes_two());
         effects.push(Effect::Close { process: serial });
         self.unwatch(serial, &mut process);
         // It never was: whoever asked is told so, once, and nobody else knew of it. But a pid can be

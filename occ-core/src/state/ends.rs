@@ -87,6 +87,7 @@ impl State {
         let Some(mut process) = self.processes.remove(&serial) else {
             return;
         };
+        self.doubles -= usize::from(process.takes_two());
         let status = end.status;
         effects.push(Effect::Close { process: serial });
         self.unwatch(serial, &mut process);

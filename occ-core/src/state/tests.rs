@@ -2,14 +2,16 @@
 //!
 //! Process 1 is the host. What is to be done is compared in words: see [`words`].
 
+use std::time::Duration;
+
 use occ_inbox::{Pid, Standing};
-use occ_proc::Usage;
+use occ_proc::{Evidence, Usage};
 use occ_sck::{Envelope, Packet, Term};
 use occ_spawn::entry::kind;
 use occ_spawn::{OsPid, OsStatus};
 
 use super::*;
-use crate::protocol::{End, Ended, Moment, News, NotSpawned, Wanted};
+use crate::protocol::{Care, End, Ended, Moment, News, NotSpawned, Wanted};
 
 const HOST: Serial = 1;
 const SIGKILL: i32 = 9;
@@ -405,6 +407,120 @@ fn a_name_is_cut_between_characters() {
     let cut = "é".repeat(MAX_NAME / 2);
     assert_eq!(s.0.list()[1].function, cut);
     assert_eq!(s.0.list()[1].label, Some(cut));
+}
+
+fn with_care(id: u64, care: Care) -> Request {
+    let care = Wanted {
+        care,
+        ..Wanted::default()
+    };
+    wish(id, None, care)
+}
+
+#[test]
+fn one_whose_standard_error_is_kept_takes_the_room_of_two() {
+    let mut s = System(State::new(7, os_pid(HOST), true, 3));
+    let kept = |id| {
+        let care = Care {
+            stderr_at: Some(0),
+            ..Care::default()
+        };
+        with_care(id, care)
+    };
+    assert_eq!(s.ask(HOST, kept(1)), ["launch 2"]);
+    assert_eq!(s.ask(HOST, spawn(2, None)), ["launch 3"]);
+    let refused = ["1 #3 not spawned, TooMany { limit: 3 }"];
+    assert_eq!(s.ask(HOST, spawn(3, None)), refused);
+    s.is_not_made(2);
+    assert_eq!(s.ask(HOST, kept(4)), ["launch 4"]);
+    s.begins(4);
+    s.ends(4, code(0));
+    assert_eq!(s.ask(HOST, kept(5)), ["launch 5"]);
+}
+
+// ---- grace ----
+
+fn patient(id: u64) -> Request {
+    let care = Care {
+        grace: Duration::from_secs(5),
+        ..Care::default()
+    };
+    with_care(id, care)
+}
+
+fn terminate(s: &mut System, id: u64, process: Serial) -> Vec<String> {
+    let pid = s.0.pid(process);
+    s.ask(HOST, Request::Terminate { id, pid })
+}
+
+#[test]
+fn one_with_a_grace_period_is_asked_first_and_waited_for_once() {
+    let mut s = System::new();
+    s.ask(HOST, patient(1));
+    s.begins(2);
+    s.monitor(HOST, 1, 2);
+    let asked = ["signal 15 to 2", "wait 5s for 2", "1 #2 done"];
+    assert_eq!(terminate(&mut s, 2, 2), asked);
+    assert_eq!(terminate(&mut s, 3, 2), ["signal 15 to 2", "1 #3 done"]);
+    assert_eq!(s.handle(Event::GraceOver { process: 2 }), ["kill 2"]);
+    assert_eq!(
+        s.ends(2, signal(SIGKILL)),
+        ["close 2", "1: down 1, 2 signal 9"]
+    );
+    // It may be over long after the end.
+    assert_eq!(s.handle(Event::GraceOver { process: 2 }), [""; 0]);
+}
+
+#[test]
+fn one_without_a_grace_period_or_without_a_first_word_is_killed() {
+    let mut s = System::with([2]);
+    assert_eq!(terminate(&mut s, 1, 2), ["kill 2", "1 #1 done"]);
+    s.ask(HOST, patient(2));
+    assert_eq!(terminate(&mut s, 3, 3), ["1 #3 done"]);
+    assert_eq!(s.begins(3), ["1 #2 spawned 3", "kill 3"]);
+    assert_eq!(terminate(&mut s, 4, 1), ["1 #4 is host"]);
+    assert_eq!(terminate(&mut s, 5, 9), ["1 #5 no process"]);
+}
+
+#[test]
+fn a_stop_asks_those_with_a_grace_period() {
+    let mut s = System::with([2]);
+    s.ask(HOST, patient(1));
+    s.begins(3);
+    let asked = ["kill 2", "signal 15 to 3", "wait 5s for 3"];
+    assert_eq!(s.handle(Event::Stop), asked);
+    assert_eq!(s.ends(2, signal(SIGKILL)), ["close 2"]);
+    assert_eq!(s.ends(3, signal(15)), ["close 3", "finish"]);
+}
+
+// ---- programs ----
+
+#[test]
+fn that_an_executable_is_another_program_is_no_evidence_and_it_has_no_handlers() {
+    let down = |executes: bool| {
+        let mut s = System::new();
+        let care = Care {
+            executes,
+            ..Care::default()
+        };
+        s.ask(HOST, with_care(1, care));
+        s.begins(2);
+        s.monitor(HOST, 1, 2);
+        let mut end = end(signal(11));
+        if executes {
+            let exe = "true".to_owned();
+            end.evidence.push(Evidence::Executed { exe });
+        }
+        let mut effects = Vec::new();
+        s.0.handle(Event::Ended { process: 2, end }, &mut effects);
+        let facts = effects.into_iter().find_map(|effect| match effect {
+            Effect::Down { ended, .. } => ended.facts,
+            _ => None,
+        });
+        facts.unwrap().end.evidence
+    };
+    assert_eq!(down(true), []);
+    assert_eq!(down(false), [Evidence::HandlerSilent]);
 }
 
 // ---- monitors ----

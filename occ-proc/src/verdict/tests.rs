@@ -21,6 +21,14 @@ fn sent(signal: i32) -> Evidence {
     Evidence::Sent(Sent::new(signal, by, why))
 }
 
+fn sent_through(signal: i32, through: u32) -> Evidence {
+    let Evidence::Sent(mut sent) = sent(signal) else {
+        unreachable!()
+    };
+    sent.through = Some(OsPid::new(through));
+    Evidence::Sent(sent)
+}
+
 fn logged(by_number: bool) -> Evidence {
     let kill = OomKill {
         os_pid: OsPid::new(5),
@@ -60,6 +68,17 @@ fn each_end_is_told_as_what_it_was_and_no_more_surely_than_that() {
         peak: 99,
     };
     let rows: Vec<(i32, Vec<Evidence>, &str)> = vec![
+        // Sent by us, as its handler was told; and by another, though we had sent one as well.
+        (
+            SIGTERM,
+            vec![told(SIGTERM, 0, from_7), sent_through(SIGTERM, 7)],
+            "killed by <0.1>: asked [certain: we sent it]",
+        ),
+        (
+            SIGTERM,
+            vec![told(SIGTERM, 0, from_7), sent_through(SIGTERM, 8)],
+            "killed by SIGTERM from process 7 of user 0 [certain: told to its handler]",
+        ),
         // Out of memory, and what must not be taken for it.
         (
             SIGKILL,
