@@ -83,6 +83,9 @@ impl Builder {
         /// How nice it is: added to the nice value of whoever started the system (nice(2)).
         nice(increment: i32);
         /// Runs it as this user. It has no supplementary groups then but those of [`Builder::groups`].
+        ///
+        /// The memory of a function was another user's before. So the kernel hides it from its new user, and from itself what lies in
+        /// /proc/self, until it allows that (`PR_SET_DUMPABLE`, prctl(2)).
         user(user: u32);
         /// Runs it with this group.
         group(group: u32);
@@ -125,6 +128,29 @@ impl Builder {
     #[must_use]
     pub fn containment(mut self, containment: Containment) -> Builder {
         self.care.containment = containment;
+        self
+    }
+
+    /// Most bytes of memory that it may have, with all that it starts. The kernel kills it, or one of those, when there is no more to be
+    /// had; and its report says so.
+    ///
+    /// It takes a control group that this user may make: else the spawn is [`SpawnError::Unsupported`].
+    #[must_use]
+    #[doc(alias = "memory.max")]
+    pub fn memory_max(mut self, bytes: u64) -> Builder {
+        self.care.memory = Some(bytes);
+        self
+    }
+
+    /// Most of the processors that it may have, with all that it starts: 0.5 is half of one, 2.0 are two. One thousandth is the
+    /// least.
+    ///
+    /// It takes a control group that this user may make: else the spawn is [`SpawnError::Unsupported`].
+    #[must_use]
+    #[doc(alias = "cpu.max")]
+    pub fn cpu_max(mut self, processors: f64) -> Builder {
+        let thousandths = (processors * 1000.0).clamp(1.0, f64::from(u32::MAX));
+        self.care.cpu = Some(thousandths as u32);
         self
     }
 

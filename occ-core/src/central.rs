@@ -29,6 +29,8 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::process::{PidfdFlags, Resource, Signal};
 use serde::{Deserialize, Serialize};
 
+use crate::containment::Containment;
+use crate::control_group::{Group, Places};
 use crate::line::Line;
 use crate::protocol::{News, kind};
 use crate::state::{Effect, Event, Serial, State};
@@ -137,6 +139,10 @@ struct Central {
     orphans: Orphans,
     cared: HashMap<Serial, Cared>,
     graces: Graces,
+    /// Where control groups can be made, once somebody has asked for one.
+    places: Option<Places>,
+    /// Those whose process has ended, and who somebody is still in.
+    emptying: Vec<Group>,
     /// Most descriptors that are held for processes that are being made.
     most_held: usize,
     finished: bool,
@@ -197,6 +203,8 @@ impl Central {
             orphans: Orphans::new(settings.incarnation),
             cared: HashMap::new(),
             graces: Graces::default(),
+            places: None,
+            emptying: Vec::new(),
             most_held: (limit / 8).max(64),
             finished: false,
         };
@@ -335,6 +343,7 @@ impl Central {
                     mark: Some(self.orphans.mark(process)),
                     plan: wanted.plan,
                     given,
+                    namespace: wanted.care.containment == Containment::PidNamespace,
                     joins: Vec::new(),
                 };
                 match self.take_care(request, &wanted.care) {

@@ -31,6 +31,7 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, getppid};
 
 use crate::central::{self, Settings};
+use crate::control_group::{self, Places};
 use crate::descent::{Children, Mark, signal_child, signal_if, stop_all};
 use crate::protocol::kind;
 use crate::sys;
@@ -96,6 +97,8 @@ fn guard(context: Context) -> Result<(), String> {
         say_not_ready(context.control, &why);
     }
     end_what_is_left(settings.incarnation, &signals);
+    // The coordinator removes them itself, unless it was killed.
+    Places::own().remove_all(&control_group::prefix(settings.incarnation));
     Ok(())
 }
 

@@ -32,6 +32,7 @@ mod builder;
 mod central;
 mod containment;
 mod control;
+mod control_group;
 pub mod current;
 mod descent;
 mod down;

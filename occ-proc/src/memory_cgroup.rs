@@ -54,6 +54,11 @@ impl MemoryCgroup {
         Err(Missing::Unsupported)
     }
 
+    /// The one in this folder, of this version.
+    pub fn at(path: PathBuf, version: u8) -> MemoryCgroup {
+        MemoryCgroup { path, version }
+    }
+
     fn read(&self, file: &str) -> Field<Vec<u8>> {
         proc_dir::read_at(CWD, &self.path.join(file).to_string_lossy())
     }

@@ -19,17 +19,21 @@ use crate::sys;
 /// No program gets a descriptor of its own below this number, so what is on its way is put above.
 const ABOVE: RawFd = 10;
 
-/// Everything but the program or the function.
-pub(crate) fn follow(
-    plan: &Plan,
-    joins: Vec<OwnedFd>,
-    given: Vec<OwnedFd>,
-    parent: Parent,
-) -> Result<(), NotBegun> {
-    for group in joins {
+/// Joins control groups, by their `cgroup.procs` files.
+pub(crate) fn join(groups: Vec<OwnedFd>) -> Result<(), NotBegun> {
+    for group in groups {
         // 0 is whoever writes it (cgroups(7)).
         rustix::io::write(&group, b"0").map_err(|errno| failed(Step::ControlGroup, "", errno))?;
     }
+    Ok(())
+}
+
+/// Everything but the program or the function.
+pub(crate) fn follow(
+    plan: &Plan,
+    given: Vec<OwnedFd>,
+    parent: (Parent, bool),
+) -> Result<(), NotBegun> {
     place(plan, given)?;
     for (limit, soft, hard) in &plan.limits {
         let limits = Rlimit {
@@ -126,7 +130,7 @@ fn null_at(number: RawFd) -> io::Result<()> {
 }
 
 /// Changes groups and user, in this order, because the last takes the right to do the others.
-fn become_user(plan: &Plan, parent: Parent) -> Result<(), NotBegun> {
+fn become_user(plan: &Plan, (parent, unseen): (Parent, bool)) -> Result<(), NotBegun> {
     let groups = match (&plan.groups, plan.user) {
         (Some(groups), _) => Some(groups.as_slice()),
         // Those of the user before are not for the new one. Who has no right to drop them has no right to change either,
@@ -151,7 +155,11 @@ fn become_user(plan: &Plan, parent: Parent) -> Result<(), NotBegun> {
     }
     if plan.user.is_some() || plan.group.is_some() {
         // The kernel has forgotten it with the change (PR_SET_PDEATHSIG(2const)).
-        occ_yeshup::arm(parent).map_err(|error| NotBegun::new(Step::Arm, "", &error))?;
+        match occ_yeshup::arm(parent) {
+            // From within a PID namespace of its own it cannot be seen whether it lives, and this is soon after it did.
+            Err(error) if unseen && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+            armed => armed.map_err(|error| NotBegun::new(Step::Arm, "", &error))?,
+        }
     }
     Ok(())
 }

@@ -172,6 +172,9 @@ impl Options {
     }
 
     /// Runs it as this user. It has no supplementary groups then but those of [`Options::groups`].
+    ///
+    /// The memory of a function was another user's before. So the kernel hides it from its new user, and from itself what lies in
+    /// /proc/self, until it allows that (`PR_SET_DUMPABLE`, prctl(2)).
     #[must_use]
     #[doc(alias = "setuid")]
     pub fn user(mut self, user: u32) -> Options {

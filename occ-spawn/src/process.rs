@@ -8,6 +8,7 @@ use std::time::Duration;
 use occ_proc::OsPid;
 use occ_sck::{Blob, Deadline, Limits, Packet, SendError, Socket, Term};
 use occ_yeshup::Parent;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Stat;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -57,7 +58,7 @@ impl Before {
 /// are closed, and nothing matters before it is sure to die with its parent.
 pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Option<OwnedFd>) -> ! {
     // A parent that died meanwhile wants no news.
-    if occ_yeshup::arm(parent).is_err() {
+    if !arm(parent, &start) {
         sys::end(STATUS_NOT_STARTED);
     }
     if let Some(mark) = start.mark {
@@ -70,7 +71,7 @@ pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Opti
     if let Some(plan) = &plan {
         start.keep_stdin |= plan.stdin_is_inherited();
     }
-    let fds = match own_only(&start, stdin) {
+    let mut fds = match own_only(&start, stdin) {
         Ok(fds) => fds,
         Err(error) => never_began(
             &start,
@@ -89,12 +90,15 @@ pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Opti
             sys::end(STATUS_NOT_STARTED);
         }
     };
+    if let Err(why) = begin::join(std::mem::take(&mut fds.joins)) {
+        not_begun(control, &why);
+    }
     let mut label = None;
     let fds = match plan {
         None => fds,
         Some(plan) => {
             label = plan.label.as_deref().and_then(Title::exactly);
-            plan_first(&plan, fds, (control, parent), hello)
+            plan_first(&plan, fds, (control, parent, start.namespace), hello)
         }
     };
     sys::set_own(own);
@@ -113,6 +117,23 @@ pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Opti
     finish(end)
 }
 
+/// Ties this process's life to its parent's; false if that has ended already.
+///
+/// From within a PID namespace of its own it does not see its parent (getppid(2) says 0). Then it looks at its control socket,
+/// whose other end nobody but the parent holds.
+fn arm(parent: Parent, start: &Start) -> bool {
+    let armed = occ_yeshup::arm(parent);
+    if !start.namespace {
+        return armed.is_ok();
+    }
+    !has_hung_up(&start.control)
+}
+
+fn has_hung_up(socket: &Socket) -> bool {
+    let mut sockets = [PollFd::new(socket, PollFlags::empty())];
+    rustix::event::poll(&mut sockets, Some(&Timespec::default())) != Ok(0)
+}
+
 /// Does what the options say, and executes the program if there is one.
 ///
 /// A program takes the place of the control socket, and that is how it is known that it has: the socket closes, without a
@@ -120,7 +141,7 @@ pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Opti
 fn plan_first(
     plan: &Plan,
     mut fds: Fds,
-    (control, parent): (&Socket, Parent),
+    (control, parent, unseen): (&Socket, Parent, bool),
     hello: impl Fn(&Socket),
 ) -> Fds {
     // Something may be wanted under the control socket's number.
@@ -138,11 +159,11 @@ fn plan_first(
     if plan.program.is_some() {
         hello(control);
     }
-    let (joins, given) = (
-        std::mem::take(&mut fds.joins),
-        std::mem::take(&mut fds.given),
-    );
-    let followed = begin::follow(plan, joins, given, parent);
+    let given = std::mem::take(&mut fds.given);
+    let followed = begin::follow(plan, given, (parent, unseen));
+    if unseen && has_hung_up(&to_parent) {
+        sys::end(STATUS_NOT_STARTED);
+    }
     let done = followed.and_then(|()| match &plan.program {
         Some(program) => Err(begin::execute(plan, program)),
         None => Ok(()),

@@ -291,6 +291,7 @@ impl Spawner {
                 source,
             })?,
             joins: Vec::new(),
+            namespace: false,
         };
 
         let io = |op| move |source: io::Error| SpawnError::Io { op, source };

@@ -62,6 +62,8 @@ pub struct Request {
     pub plan: u64,
     /// What belongs to them.
     pub given: Vec<OwnedFd>,
+    /// It is the first process of a PID namespace of its own.
+    pub namespace: bool,
     /// The `cgroup.procs` files of control groups that it joins before anything else.
     pub joins: Vec<OwnedFd>,
 }
@@ -101,6 +103,7 @@ struct Wire {
     /// The length of the memory file that holds the arguments.
     blob: Option<u64>,
     plan: u64,
+    namespace: bool,
     joins: u32,
     given: u32,
     args: Bytes,
@@ -184,6 +187,7 @@ impl Zygote {
             has_socket: socket.is_some(),
             blob: blob.map(Blob::len),
             plan: request.plan,
+            namespace: request.namespace,
             joins: request.joins.len() as u32,
             given: request.given.len() as u32,
             args: args.to_vec().into(),
@@ -356,7 +360,7 @@ impl Forker {
             return;
         }
         // SAFETY: a zygote has one thread, and `fork` was made by it.
-        match unsafe { sys::fork_sibling(&self.fork) } {
+        match unsafe { sys::fork_sibling(&self.fork, start.namespace) } {
             Ok(None) => process::run(start, &self.before, self.parent, self.stdin.take()),
             Ok(Some(pid)) => {
                 if self.forked.len() == REMEMBERED {
@@ -397,6 +401,7 @@ pub(crate) struct Start {
     pub(crate) preface: Vec<u8>,
     pub(crate) blob: Option<(OwnedFd, u64)>,
     pub(crate) plan: u64,
+    pub(crate) namespace: bool,
     pub(crate) joins: Vec<OwnedFd>,
     pub(crate) given: Vec<OwnedFd>,
 }
@@ -432,6 +437,7 @@ impl Start {
             preface: wire.preface.0,
             blob,
             plan: wire.plan,
+            namespace: wire.namespace,
             joins,
             given,
         })

@@ -1,20 +1,25 @@
-//! What is seen to for a process besides: the end of a program, by a pidfd, because its control socket went with its image; and
-//! what it writes to standard error, the last of which is kept for its report.
+//! What is seen to for a process besides: the end of a program, by a pidfd, because its control socket went with its image;
+//! what it writes to standard error, the last of which is kept for its report; and the groups that it is in.
 
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use occ_proc::Evidence;
 
 use occ_spawn::zygote;
 use occ_spawn::{OsPid, Tail};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
-use rustix::process::PidfdFlags;
+use rustix::process::{PidfdFlags, Signal};
 
-use super::{Central, PROGRAM, STDERR};
+use super::{Central, PROGRAM, STDERR, SWEEP};
 use crate::containment::Containment;
+use crate::control_group::{self, Group, Places, Purpose};
+use crate::descent::name_of;
 use crate::protocol::{Care, NotSpawned};
 use crate::state::Serial;
 
@@ -30,6 +35,9 @@ pub(super) struct Cared {
     /// Readable once it has ended.
     pidfd: Option<(OwnedFd, OsPid)>,
     stderr: Option<Captured>,
+    group: Option<Group>,
+    /// Its process group is killed with it.
+    kills_group: bool,
 }
 
 #[derive(Debug)]
@@ -55,6 +63,20 @@ impl Central {
     ) -> Result<zygote::Request, NotSpawned> {
         if care.containment == Containment::ProcessGroup {
             request.mark = None;
+            self.cared.entry(request.serial).or_default().kills_group = true;
+        }
+        let purpose = Purpose {
+            kill: care.containment == Containment::ControlGroup,
+            memory: care.memory,
+            cpu: care.cpu,
+        };
+        if purpose != Purpose::NONE {
+            let group = self.make_group(request.serial, purpose)?;
+            request.joins = group.entrances().map_err(|error| NotSpawned::Io {
+                op: "open(cgroup.procs)".to_owned(),
+                errno: error.raw_os_error().unwrap_or(0),
+            })?;
+            self.cared.entry(request.serial).or_default().group = Some(group);
         }
         if let Some(at) = care.stderr_at {
             let (ours, theirs) = stderr_pipe().map_err(failed("pipe"))?;
@@ -71,11 +93,69 @@ impl Central {
         Ok(request)
     }
 
-    /// A process is no more, or was never made.
+    /// A process is no more, or was never made. Nobody has duplicates of what was held for it.
     pub(super) fn forget(&mut self, process: Serial) {
-        if let Some(cared) = self.cared.remove(&process) {
-            // A fork of the process may hold the other end of its pipe, but nobody a duplicate of ours.
-            drop(cared);
+        if let Some(Cared {
+            group: Some(mut group),
+            ..
+        }) = self.cared.remove(&process)
+            && !group.remove()
+        {
+            self.emptying.push(group);
+            self.sweep_at.get_or_insert_with(|| Instant::now() + SWEEP);
+        }
+    }
+
+    // ---- control groups ----
+
+    fn make_group(&mut self, process: Serial, purpose: Purpose) -> Result<Group, NotSpawned> {
+        let places = self.places.get_or_insert_with(Places::own);
+        let name = format!(
+            "{}{process}",
+            control_group::prefix(self.orphans.incarnation())
+        );
+        places
+            .make(&name, purpose)
+            .map_err(|none| NotSpawned::Unsupported {
+                what: none.what.to_owned(),
+                why: none.why,
+            })
+    }
+
+    /// A process has ended, and is not reaped: what is in its groups is killed, and told of where it is known.
+    pub(super) fn kill_groups_of(&mut self, process: Serial, os_pid: OsPid) -> Vec<Evidence> {
+        let Some(cared) = self.cared.get(&process) else {
+            return Vec::new();
+        };
+        if cared.kills_group
+            && let Some(group) = os_pid.to_rustix()
+        {
+            // As long as its leader is not reaped, the number is its own.
+            let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        }
+        let Some(group) = &cared.group else {
+            return Vec::new();
+        };
+        let left = |left: OsPid| (left != os_pid).then(|| Some((left, name_of(left)?)))?;
+        let left: Vec<(OsPid, String)> = group.members().into_iter().filter_map(left).collect();
+        group.kill();
+        left.into_iter()
+            .map(|(os_pid, name)| Evidence::LeftBehind { os_pid, name })
+            .collect()
+    }
+
+    /// What the memory of its control group says of an end by SIGKILL.
+    pub(super) fn group_evidence(&self, process: Serial) -> Vec<Evidence> {
+        let cared = self.cared.get(&process);
+        let group = cared.and_then(|cared| cared.group.as_ref());
+        group.map_or_else(Vec::new, Group::evidence)
+    }
+
+    /// Removes the groups that are empty by now.
+    pub(super) fn remove_groups(&mut self) {
+        self.emptying.retain_mut(|group| !group.remove());
+        if !self.emptying.is_empty() {
+            self.sweep_at.get_or_insert_with(|| Instant::now() + SWEEP);
         }
     }
 

@@ -72,7 +72,19 @@ impl Central {
         }
         let known = self.state.ledger(process).unwrap_or_default();
         let mut evidence = self.clues.of(os_pid, seen.status, &seen.usage, known);
-        evidence.extend(self.end_orphans_of(process));
+        if seen
+            .status
+            .signal()
+            .is_some_and(|signal| signal.number() == libc::SIGKILL)
+        {
+            evidence.extend(self.group_evidence(process));
+        }
+        evidence.extend(self.kill_groups_of(process, os_pid));
+        for left in self.end_orphans_of(process) {
+            if !evidence.contains(&left) {
+                evidence.push(left);
+            }
+        }
         let Some(Ended { status, usage }) = ended(os_pid, true) else {
             return;
         };
@@ -122,6 +134,7 @@ impl Central {
             }
             self.work();
         }
+        self.remove_groups();
         let oldest = self.unborn.keys().next().copied();
         self.strays
             .retain(|_, stray| oldest.is_some_and(|oldest| oldest <= stray.newest));

@@ -150,6 +150,24 @@ impl Central {
         });
     }
 
+    /// Why the zygote could not fork.
+    pub(super) fn not_forked(&self, process: Serial, errno: i32) -> NotSpawned {
+        let unborn = self.unborn.get(&process);
+        if unborn.is_some_and(|unborn| unborn.request.namespace)
+            && matches!(
+                errno,
+                libc::EPERM | libc::ENOSPC | libc::EINVAL | libc::EUSERS
+            )
+        {
+            let error = std::io::Error::from_raw_os_error(errno);
+            return NotSpawned::Unsupported {
+                what: "a PID namespace".to_owned(),
+                why: error.to_string(),
+            };
+        }
+        NotSpawned::Fork { errno }
+    }
+
     pub(super) fn not_made(&mut self, process: Serial, why: NotSpawned) {
         self.unclear.remove(&process);
         self.forget(process);

@@ -115,7 +115,7 @@ impl Central {
             }
             spawn::FORK_FAILED if self.zygote.as_ref().is_some_and(|z| z.os_pid() == sender) => {
                 let errno = envelope.decode().unwrap_or(0);
-                self.not_made(serial, NotSpawned::Fork { errno });
+                self.not_made(serial, self.not_forked(serial, errno));
             }
             kind::REQUEST if from_itself => self.request(serial, envelope),
             spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC | spawn::SIGNAL

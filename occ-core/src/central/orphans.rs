@@ -90,6 +90,10 @@ impl Orphans {
         }
     }
 
+    pub(super) fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
     /// What a process and all that descends from it carry.
     pub(super) fn mark(&self, process: Serial) -> u64 {
         let mark = Mark {
@@ -230,11 +234,14 @@ impl Central {
         loop {
             sys::reap_all();
             let left = self.orphans.children.now();
-            if left.is_empty() || Instant::now() >= deadline {
+            self.remove_groups();
+            let none = left.is_empty() && self.emptying.is_empty();
+            if none || Instant::now() >= deadline {
                 return;
             }
             let killed = self.kill_orphans(Dead::All);
-            if killed.is_empty() && left.iter().all(|left| self.orphans.spared.contains(left)) {
+            let spared = left.iter().all(|left| self.orphans.spared.contains(left));
+            if killed.is_empty() && spared && self.emptying.is_empty() {
                 return;
             }
             sys::wait_for_children(&self.signals, AGAIN);

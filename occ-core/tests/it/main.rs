@@ -10,6 +10,7 @@ mod forks;
 mod hostile;
 mod in_flight;
 mod killed;
+mod levels;
 mod limits;
 mod monitors;
 mod raw;

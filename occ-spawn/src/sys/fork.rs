@@ -44,17 +44,19 @@ impl ForkState {
     }
 }
 
-/// Forks a child whose parent is the caller's parent. `None` in the child.
+/// Forks a child whose parent is the caller's parent, and which is the first process of a new PID namespace if that is wanted.
+/// `None` in the child.
 ///
 /// # Safety
 ///
 /// The process must have one thread, and `state` must be that thread's.
 #[doc(alias = "clone")]
-pub(crate) unsafe fn fork_sibling(state: &ForkState) -> io::Result<Option<u32>> {
+pub(crate) unsafe fn fork_sibling(state: &ForkState, namespace: bool) -> io::Result<Option<u32>> {
     // glibc caches the thread id in memory, and a raw clone does not know: a child that pinned itself
     // to a processor would pin its parent. The two TID flags make the kernel write the new id there.
     let flags = libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
-    let flags = (flags | libc::SIGCHLD) as libc::c_ulong;
+    let namespace = if namespace { libc::CLONE_NEWPID } else { 0 };
+    let flags = (flags | namespace | libc::SIGCHLD) as libc::c_ulong;
     let null = ptr::null_mut::<c_void>();
     // SAFETY: without CLONE_VM the child has a copy of everything, and one thread, by the caller's word;
     // so it continues here as after a fork(2). A null stack means the caller's own.

@@ -146,6 +146,11 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_voi
         // The instruction is tried again when this returns.
         return;
     }
+    if own_pid() == 1 {
+        // The kernel keeps the first process of a PID namespace from ending so by its own hand (pid_namespaces(7)).
+        // SAFETY: _exit takes any status.
+        unsafe { libc::_exit(128 + signal) };
+    }
     // SAFETY: raise is async-signal-safe. The signal is blocked until this handler returns.
     unsafe { libc::raise(signal) };
 }
