@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use occ_core::current::{self, Pushed};
 use occ_core::{
-    Arguments, Function, Outcome, Pid, Process, RunError, StartError, SystemBuilder, Term, Yields,
+    Arguments, Function, LifetimeGuarantee, Outcome, Pid, Process, RunError, StartError,
+    SystemBuilder, Term, Yields,
 };
 
 /// Runs `function` with `args` as the first process of a new system, waits until it has ended, and ends the
@@ -52,6 +53,18 @@ pub fn start_with(builder: SystemBuilder) -> Result<System, StartError> {
         process: process.map(current::push),
         thread: PhantomData,
     })
+}
+
+/// What holds on this machine, for this user, of what processes start in turn: how it ends with them, and what does not.
+///
+/// ```
+/// use occasional::Containment;
+///
+/// let guarantee = occasional::lifetime_guarantee();
+/// assert!(guarantee.has(Containment::Sweep), "{guarantee}");
+/// ```
+pub fn lifetime_guarantee() -> LifetimeGuarantee {
+    LifetimeGuarantee::here()
 }
 
 thread_local! {

@@ -3,6 +3,7 @@
 //! - [`System`] is a running system, from the side of the program that started it; [`run()`] is one for
 //!   the time that a function takes.
 //! - [`Process`] is the calling process: spawn, monitor, send, receive.
+//! - [`Builder`] has the options of a process, [`Containment`] among them; [`LifetimeGuarantee`] says what of that holds here.
 //! - [`Down`] tells a watcher how a process ended.
 //! - [`state`] is the coordinator as a pure state machine, and [`protocol`] what is said to it.
 //!
@@ -37,6 +38,7 @@ pub mod current;
 mod descent;
 mod down;
 mod error;
+mod guarantee;
 mod guard;
 mod line;
 mod process;
@@ -52,6 +54,7 @@ pub use containment::Containment;
 pub use control::Control;
 pub use down::{AbnormalExit, Down, MonitorRef};
 pub use error::{RunError, SpawnError, StartError, SystemError};
+pub use guarantee::LifetimeGuarantee;
 pub use process::Process;
 pub use protocol::ProcessInfo;
 pub use run::{Yields, run, run_with};

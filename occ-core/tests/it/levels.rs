@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use occ_core::{
-    Builder, Cause, Containment, Down, Evidence, ExitReason, MonitorRef, Pid, Process, SpawnError,
+    Builder, Cause, Containment, Down, Evidence, ExitReason, LifetimeGuarantee, MonitorRef, Pid,
+    Process, SpawnError,
 };
 use occ_test_support::cgroup::Cgroup;
 use occ_test_support::in_flight::be_a_user_of_its_own;
@@ -101,8 +102,15 @@ const WAYS: [(&str, bool); 6] = [
     ("a program in a session of its own", true),
 ];
 
-/// Whether a level can be had here; where it cannot, that is said, and by an error of the spawn.
+/// Whether a level can be had here; where it cannot, that is said, and by an error of the spawn; and the guarantee says the same.
 fn is_had(me: &mut Process, level: Containment) -> bool {
+    let guarantee = LifetimeGuarantee::here();
+    let had = try_out(me, level);
+    assert_eq!(guarantee.has(level), had, "{guarantee}");
+    had
+}
+
+fn try_out(me: &mut Process, level: Containment) -> bool {
     match me.spawn_monitor_with(&at(level), std::process::id, ()) {
         Ok((_, monitor)) => {
             let within = value::<u32>(&reason(me, monitor));
@@ -384,6 +392,9 @@ fn a_level_that_cannot_be_had_is_an_error() {
         // What a user without privileges would be told, one who has given them up is.
         fn as_nobody() -> [String; 2] {
             assert!(be_a_user_of_its_own(1000, false));
+            let guarantee = LifetimeGuarantee::here();
+            let had = LEVELS.map(|level| guarantee.has(level));
+            assert_eq!(had, [true, true, false, false], "{guarantee}");
             let mut inner = crate::system();
             [PidNamespace, ControlGroup].map(|level| {
                 let made = inner.process().spawn_with(&at(level), stay, ());
