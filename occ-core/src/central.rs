@@ -8,6 +8,7 @@
 //! - [`lines`]: what processes say, and what they are owed.
 //! - [`forks`]: processes on their way from the zygote.
 //! - [`care`]: what is seen to for a process besides; [`graces`]: who has been asked to end.
+//! - [`spares`]: processes that are made before they are asked for.
 //! - [`ends`]: how ends are noticed.
 //! - [`clues`]: what the kernel knows of how they came.
 //! - [`orphans`]: what processes leave behind.
@@ -44,6 +45,7 @@ mod forks;
 mod graces;
 mod lines;
 mod orphans;
+mod spares;
 mod unwatched;
 
 use care::Cared;
@@ -53,6 +55,7 @@ use ends::Stray;
 use forks::{Order, Unborn};
 use graces::Graces;
 use orphans::Orphans;
+use spares::Spares;
 use unwatched::Unwatched;
 
 const SIGNALS: u64 = u64::MAX;
@@ -62,6 +65,8 @@ const LIFELINE: u64 = u64::MAX - 3;
 /// With the number of a process: its pidfd, and the pipe that is its standard error.
 const PROGRAM: u64 = 1 << 62;
 const STDERR: u64 = 1 << 61;
+/// With a number of its own: the control socket of a spare.
+const SPARE: u64 = 1 << 60;
 
 /// How often all children are looked at, at the most.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -78,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) parent: OsPid,
     pub(crate) host_listed: bool,
     pub(crate) incarnation: u32,
+    /// How many processes are made before they are asked for.
+    pub(crate) spares: usize,
 }
 
 pub(crate) const ENTRY: &Descriptor = &Descriptor::new(|| "coordinator", main);
@@ -139,6 +146,7 @@ struct Central {
     orphans: Orphans,
     cared: HashMap<Serial, Cared>,
     graces: Graces,
+    spares: Spares,
     /// Where control groups can be made, once somebody has asked for one.
     places: Option<Places>,
     /// Those whose process has ended, and who somebody is still in.
@@ -166,6 +174,8 @@ impl Central {
             .map_err(|e| failed("pidfd_open")(&e))?;
 
         let (nofile, limit) = raise_nofile();
+        // Each takes a descriptor, as the process does that it becomes.
+        let limit = limit.saturating_sub(settings.spares);
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed("epoll_create")(&e))?;
         let state = State::new(
@@ -203,6 +213,7 @@ impl Central {
             orphans: Orphans::new(settings.incarnation),
             cared: HashMap::new(),
             graces: Graces::default(),
+            spares: Spares::new(settings.spares),
             places: None,
             emptying: Vec::new(),
             most_held: (limit / 8).max(64),
@@ -250,6 +261,7 @@ impl Central {
         if let Some(zygote) = self.zygote.take() {
             zygote.end();
         }
+        self.spares.end();
         self.end_all_orphans();
         End::value(&())
     }
@@ -262,6 +274,7 @@ impl Central {
             self.crowd.again_at,
             self.orphans.look_at,
             self.graces.first(),
+            self.spares.make_at,
         ];
         let soonest = times.into_iter().flatten().min();
         let deadline = soonest.map_or(Deadline::Never, Deadline::At);
@@ -282,6 +295,7 @@ impl Central {
                 HOST | LIFELINE => self.lose_host(),
                 name if name & PROGRAM != 0 => self.program_ended(name & !PROGRAM),
                 name if name & STDERR != 0 => self.read_stderr(name & !STDERR),
+                name if name & SPARE != 0 => self.hear_spare(name & !SPARE),
                 serial => self.serve(serial, flags),
             }
             self.work();
@@ -300,6 +314,7 @@ impl Central {
         }
         self.try_the_crowd_again();
         self.look_for_orphans();
+        self.make_spares();
     }
 
     /// Lets the state take every event, and asks the kernel about those who have hung up.
@@ -345,9 +360,14 @@ impl Central {
                     given,
                     namespace: wanted.care.containment == Containment::PidNamespace,
                     joins: Vec::new(),
+                    spare: false,
                 };
                 match self.take_care(request, &wanted.care) {
-                    Ok(request) => self.launch(request),
+                    Ok(request) => {
+                        if let Some(request) = self.use_spare(request) {
+                            self.launch(request);
+                        }
+                    }
                     Err(why) => {
                         self.forget(process);
                         self.events.push_back(Event::NotMade { process, why });

@@ -38,6 +38,7 @@ type Reporter = Box<dyn FnMut(&AbnormalExit) + Send>;
 pub struct SystemBuilder {
     reporter: Reporter,
     listed: bool,
+    spares: usize,
 }
 
 impl std::fmt::Debug for SystemBuilder {
@@ -52,6 +53,7 @@ impl SystemBuilder {
         SystemBuilder {
             reporter: Box::new(to_stderr),
             listed: true,
+            spares: 0,
         }
     }
 
@@ -62,6 +64,18 @@ impl SystemBuilder {
         reporter: impl FnMut(&AbnormalExit) + Send + 'static,
     ) -> SystemBuilder {
         self.reporter = Box::new(reporter);
+        self
+    }
+
+    /// Makes so many processes before they are asked for, so that a spawn has no fork in its way: for systems that must answer
+    /// quickly. Each costs the memory of an idle process, and a file descriptor of the coordinator. New ones are made when nobody
+    /// has asked for a process for a millisecond.
+    ///
+    /// What a process does itself before its function takes a fork of its own: of a [`Builder`](crate::Builder)'s options only the grace
+    /// period goes with a spare.
+    #[must_use]
+    pub fn spares(mut self, count: usize) -> SystemBuilder {
+        self.spares = count;
         self
     }
 
@@ -124,6 +138,7 @@ impl System {
             host,
             parent: host,
             host_listed: builder.listed,
+            spares: builder.spares,
             incarnation: incarnation().map_err(io("getrandom"))?,
         };
         let (started, answer) = channel();

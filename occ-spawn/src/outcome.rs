@@ -29,6 +29,8 @@ pub mod kind {
     pub const WHICH: u8 = SPAWN + 9;
     /// A signal is about to end the process.
     pub const SIGNAL: u8 = SPAWN + 10;
+    /// To a spare process: run this function.
+    pub const START: u8 = SPAWN + 12;
     /// From a new process: it could not do what its options say, and ends.
     pub const NOT_BEGUN: u8 = SPAWN + 11;
 }

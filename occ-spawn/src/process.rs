@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use occ_proc::OsPid;
-use occ_sck::{Blob, Deadline, Limits, Packet, SendError, Socket, Term};
+use occ_sck::{Deadline, Limits, Packet, SendError, Socket, Term};
 use occ_yeshup::Parent;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Stat;
@@ -19,7 +19,7 @@ use crate::options::plan::{NotBegun, Plan, Step};
 use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
 use crate::sys::{self, Own};
 use crate::title::Title;
-use crate::zygote::Start;
+use crate::zygote::{Start, Work, read_blob};
 
 /// The status of a process that could not begin.
 const STATUS_NOT_STARTED: i32 = 1;
@@ -105,10 +105,53 @@ pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Opti
 
     // Whoever asked waits for this.
     hello(control);
+    if start.spare {
+        // Its descriptors have been put in place, and are nobody's any more.
+        std::mem::forget((start, fds));
+        become_what_is_told(control);
+    }
 
     let title = label.as_ref().or(before.title.as_ref());
     let end = match prepare(start, (before, title), fds) {
         Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),
+        Err(why) => End::words(ErrorReport {
+            chain: vec![why],
+            backtrace: None,
+        }),
+    };
+    finish(end)
+}
+
+/// A spare: all that can be done without knowing what for has been done, and it waits for the rest.
+fn become_what_is_told(control: &'static Socket) -> ! {
+    if let Some(title) = Title::exactly("occ-spare") {
+        title.give();
+    }
+    let work = boot::receive_one(control, Deadline::Never)
+        .ok()
+        .and_then(Work::read);
+    // Nobody is left who could say, or it is nothing that was meant for a spare.
+    let Some(mut work) = work else {
+        sys::end(STATUS_NOT_STARTED);
+    };
+    if let Some(mark) = work.mark {
+        carry(mark);
+    }
+    let entry = Descriptor::find(work.function).map_err(|error| error.to_string());
+    let begun = entry.and_then(|entry| Ok((entry, work.args()?)));
+    let end = match begun {
+        Ok((entry, args)) => {
+            if let Some(title) = Title::of(entry.name()) {
+                title.give();
+            }
+            let context = Context {
+                control,
+                args,
+                preface: work.preface,
+                fds: Vec::new(),
+            };
+            crate::panic::catch(|| entry.run(context))
+        }
         Err(why) => End::words(ErrorReport {
             chain: vec![why],
             backtrace: None,
@@ -287,10 +330,7 @@ fn prepare(
     let control = boot::control().ok_or("there is no control socket")?;
     let args = match fds.blob {
         None => args,
-        Some((fd, len)) => {
-            let blob = Blob::from_fd(fd, len).map_err(|error| error.to_string())?;
-            blob.read().map_err(|error| error.to_string())?
-        }
+        Some((fd, len)) => read_blob(fd, len)?,
     };
     Ok((
         entry,

@@ -292,6 +292,7 @@ impl Spawner {
             })?,
             joins: Vec::new(),
             namespace: false,
+            spare: false,
         };
 
         let io = |op| move |source: io::Error| SpawnError::Io { op, source };

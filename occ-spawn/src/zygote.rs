@@ -66,6 +66,60 @@ pub struct Request {
     pub namespace: bool,
     /// The `cgroup.procs` files of control groups that it joins before anything else.
     pub joins: Vec<OwnedFd>,
+    /// It is made without knowing what for, and waits to be told: see [`Request::start`].
+    pub spare: bool,
+}
+
+impl Request {
+    /// A request for a spare.
+    pub fn spare(serial: u64) -> Request {
+        Request {
+            serial,
+            function: 0,
+            args: Args::Inline(Vec::new()),
+            preface: Vec::new(),
+            keep_stdin: false,
+            mark: None,
+            plan: 0,
+            given: Vec::new(),
+            namespace: false,
+            joins: Vec::new(),
+            spare: true,
+        }
+    }
+
+    /// Whether a spare can do it: one has its descriptors, its groups and its namespace already.
+    pub fn suits_a_spare(&self) -> bool {
+        let Request {
+            plan,
+            given,
+            namespace,
+            joins,
+            keep_stdin,
+            ..
+        } = self;
+        *plan == 0 && given.is_empty() && !namespace && joins.is_empty() && !keep_stdin
+    }
+
+    /// Tells a spare, by its control socket, to become this process. There is no first word of it again: it has said one when it
+    /// was made, and whatever it says from here on it says as this process.
+    ///
+    /// # Errors
+    ///
+    /// It was not told: [`SendError::Closed`] when there is no such process any more.
+    pub fn start(&self, spare: &Socket) -> Result<(), SendError> {
+        let (wire, blob) = Wire::of(self);
+        let packet = encoded(kind::START, &wire)?;
+        let fds: Vec<BorrowedFd<'_>> = blob.map(Blob::as_fd).into_iter().collect();
+        packet.send_part(0, spare, &fds, Deadline::Now)
+    }
+}
+
+fn encoded(kind: u8, wire: &Wire) -> Result<Packet, SendError> {
+    Packet::of(kind, wire).map_err(|error| SendError::Io {
+        op: "encode",
+        source: io::Error::other(error),
+    })
 }
 
 /// Encoded arguments on their way to a process.
@@ -104,10 +158,37 @@ struct Wire {
     blob: Option<u64>,
     plan: u64,
     namespace: bool,
+    spare: bool,
     joins: u32,
     given: u32,
     args: Bytes,
     preface: Bytes,
+}
+
+impl Wire {
+    /// And the memory file that belongs to it.
+    fn of(request: &Request) -> (Wire, Option<&Blob>) {
+        let (args, blob) = match &request.args {
+            Args::Inline(bytes) => (bytes.as_slice(), None),
+            Args::Blob(blob) => (&[][..], Some(blob)),
+        };
+        let wire = Wire {
+            serial: request.serial,
+            function: request.function,
+            keep_stdin: request.keep_stdin,
+            mark: request.mark,
+            has_socket: false,
+            blob: blob.map(Blob::len),
+            plan: request.plan,
+            namespace: request.namespace,
+            spare: request.spare,
+            joins: request.joins.len() as u32,
+            given: request.given.len() as u32,
+            args: args.to_vec().into(),
+            preface: request.preface.clone().into(),
+        };
+        (wire, blob)
+    }
 }
 
 /// What the zygote needs to know of the process that it works for.
@@ -175,28 +256,9 @@ impl Zygote {
         socket: Option<BorrowedFd<'_>>,
         deadline: Deadline,
     ) -> Result<(), SendError> {
-        let (args, blob) = match &request.args {
-            Args::Inline(bytes) => (bytes.as_slice(), None),
-            Args::Blob(blob) => (&[][..], Some(blob)),
-        };
-        let wire = Wire {
-            serial: request.serial,
-            function: request.function,
-            keep_stdin: request.keep_stdin,
-            mark: request.mark,
-            has_socket: socket.is_some(),
-            blob: blob.map(Blob::len),
-            plan: request.plan,
-            namespace: request.namespace,
-            joins: request.joins.len() as u32,
-            given: request.given.len() as u32,
-            args: args.to_vec().into(),
-            preface: request.preface.clone().into(),
-        };
-        let packet = Packet::of(kind::REQUEST, &wire).map_err(|error| SendError::Io {
-            op: "encode",
-            source: io::Error::other(error),
-        })?;
+        let (mut wire, blob) = Wire::of(request);
+        wire.has_socket = socket.is_some();
+        let packet = encoded(kind::REQUEST, &wire)?;
         let mut fds = vec![control];
         fds.extend(socket);
         fds.extend(blob.map(Blob::as_fd));
@@ -404,6 +466,7 @@ pub(crate) struct Start {
     pub(crate) namespace: bool,
     pub(crate) joins: Vec<OwnedFd>,
     pub(crate) given: Vec<OwnedFd>,
+    pub(crate) spare: bool,
 }
 
 impl Start {
@@ -440,6 +503,7 @@ impl Start {
             namespace: wire.namespace,
             joins,
             given,
+            spare: wire.spare,
         })
     }
 
@@ -470,4 +534,47 @@ impl Start {
         let plan = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
         Ok(Some(plan))
     }
+}
+
+/// What a spare is told to become.
+pub(crate) struct Work {
+    pub(crate) function: u64,
+    pub(crate) mark: Option<u64>,
+    pub(crate) preface: Vec<u8>,
+    args: Vec<u8>,
+    blob: Option<(OwnedFd, u64)>,
+}
+
+impl Work {
+    /// `None` for anything else.
+    pub(crate) fn read(envelope: Envelope) -> Option<Work> {
+        if envelope.kind != kind::START {
+            return None;
+        }
+        let wire: Wire = envelope.decode().ok()?;
+        let blob = match wire.blob {
+            Some(len) => Some((envelope.fds.into_iter().next()?, len)),
+            None => None,
+        };
+        Some(Work {
+            function: wire.function,
+            mark: wire.mark,
+            preface: wire.preface.0,
+            args: wire.args.0,
+            blob,
+        })
+    }
+
+    pub(crate) fn args(&mut self) -> Result<Vec<u8>, String> {
+        match self.blob.take() {
+            None => Ok(std::mem::take(&mut self.args)),
+            Some((fd, len)) => read_blob(fd, len),
+        }
+    }
+}
+
+/// The arguments that came in a memory file.
+pub(crate) fn read_blob(fd: OwnedFd, len: u64) -> Result<Vec<u8>, String> {
+    let blob = Blob::from_fd(fd, len).map_err(|error| error.to_string())?;
+    blob.read().map_err(|error| error.to_string())
 }

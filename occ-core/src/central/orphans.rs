@@ -117,7 +117,7 @@ impl Orphans {
 impl Central {
     /// A process has ended and is not reaped: what it has left is killed, and told of if that is found at once.
     pub(super) fn end_orphans_of(&mut self, process: Serial) -> Vec<Evidence> {
-        if self.lines.len() > FEW {
+        if self.lines.len() + self.spares.len() > FEW {
             self.orphans.look_by(Instant::now() + SOON);
             return Vec::new();
         }
@@ -211,6 +211,7 @@ impl Central {
     fn is_known(&self, os_pid: OsPid) -> bool {
         let zygote = self.zygote.as_ref().map(|zygote| zygote.os_pid());
         self.by_os_pid.contains_key(&os_pid)
+            || self.spares.has(os_pid)
             || zygote == Some(os_pid)
             || self.orphans.spared.contains(&os_pid)
     }

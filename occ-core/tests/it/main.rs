@@ -15,6 +15,7 @@ mod limits;
 mod monitors;
 mod raw;
 mod regression;
+mod spares;
 mod spawning;
 mod starting;
 

@@ -30,6 +30,7 @@ fn end_of(zygote: &Zygote, serial: u64, function: u64) -> ExitReason {
         given: Vec::new(),
         joins: Vec::new(),
         namespace: false,
+        spare: false,
         preface: Vec::new(),
     };
     let theirs = std::os::fd::OwnedFd::from(theirs);
