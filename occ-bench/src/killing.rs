@@ -11,16 +11,19 @@ use crate::raw;
 use crate::report::{Measured, Peers};
 use crate::stats::{Scale, interleave, median_of};
 
+/// Raw is what nobody can do without: the parent learns of the end from the kernel, and tells the watcher, which is
+/// another process, with one message. The two are measured each for itself, and added.
 pub(crate) fn down(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
     pin(&[cpus.a])?;
     let _system = occasional::start()?;
     let count = scale.count(100);
     let ours = Meter::start(kill_to_down, (count,))?;
-    let raw = Meter::start(raw::kill_poll_wait, (count,))?;
-    let [ours, raw] = interleave(scale, [ours, raw])?;
+    let kill = Meter::start(raw::kill_poll_wait, (count,))?;
+    let message = Meter::start(raw::one_message, (scale.count(1_000), cpus.a))?;
+    let [ours, kill, message] = interleave(scale, [ours, kill, message])?;
     Ok(Measured {
         ours,
-        raw,
+        raw: kill + message,
         peers: Peers::default(),
     })
 }

@@ -80,6 +80,32 @@ pub(crate) fn round_trip(count: usize, here: usize, there: usize) -> anyhow::Res
     })
 }
 
+/// A small message, from the start of its send to the end of the recv that waits for it, in µs: it says itself when that
+/// was. Sender and receiver are on one processor.
+pub(crate) fn one_message(count: usize, cpu: usize) -> anyhow::Result<()> {
+    pin(&[cpu])?;
+    let sender = Partner::start(cpu, |socket| {
+        let mut message = [0; SMALL];
+        while recv(socket, &mut message, RecvFlags::empty()).is_ok_and(|(_, len)| len == 1) {
+            message[..8].copy_from_slice(&clock::now().to_ne_bytes());
+            if send(socket, &message, SendFlags::empty()).is_err() {
+                return;
+            }
+        }
+    })?;
+    serve(|| {
+        median_of(count, || {
+            // It is heard when this process waits, and the processor is free.
+            send(&sender.socket, &[0; 1], SendFlags::empty())?;
+            let mut message = [0; SMALL];
+            let (_, len) = recv(&sender.socket, &mut message, RecvFlags::empty())?;
+            ensure!(len == SMALL, "the sender has ended");
+            let start = u64::from_ne_bytes(message[..8].try_into()?);
+            Ok(clock::micros_since(start))
+        })
+    })
+}
+
 /// Messages of `size` bytes a second, in one direction: send and recv, both blocking.
 pub(crate) fn one_way(count: usize, size: usize, here: usize, there: usize) -> anyhow::Result<()> {
     pin(&[here])?;

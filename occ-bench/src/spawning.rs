@@ -10,13 +10,14 @@ use crate::peers;
 use crate::place::{Cpus, Placement, pin};
 use crate::raw;
 use crate::report::{Measured, Peers};
+use crate::room;
 use crate::stats::{Scale, interleave, median, median_of};
 
 /// Spawns in a round.
 const COUNT: usize = 100;
 
 /// Processes that are alive and idle while others are spawned.
-const OTHERS: usize = 5_000;
+const OTHERS: usize = 15_000;
 
 /// Processes under way at a time.
 const WINDOW: usize = 64;
@@ -96,6 +97,8 @@ fn downs(count: usize) -> anyhow::Result<f64> {
 /// In each round a system of its own: first with nobody in it, then full.
 pub(crate) fn full(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
     pin(&[cpus.a])?;
+    let others = scale.count(OTHERS);
+    room::check(others)?;
     let (mut none, mut full) = (Vec::new(), Vec::new());
     for _ in 0..scale.rounds {
         let system = occasional::start()?;
@@ -104,7 +107,7 @@ pub(crate) fn full(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
         downs(count.min(10))?;
         none.push(downs(count)?);
         let mut last = None;
-        for _ in 0..scale.count(OTHERS) {
+        for _ in 0..others {
             last = Some(spawn(idle, ())?);
         }
         until_idle(last.context("nobody was spawned")?)?;

@@ -81,7 +81,7 @@ fn a_named_row_is_a_line_of_the_table() {
     let lines = lines(&output);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(
-        lines[1].starts_with("kill_down ") && lines[1].contains("≤ 2.5"),
+        lines[1].starts_with("kill_down ") && lines[1].contains("≤ 1.2"),
         "{lines:?}"
     );
     let told = String::from_utf8_lossy(&output.stderr);

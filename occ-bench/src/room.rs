@@ -1,0 +1,46 @@
+//! Room for many processes: descriptors of the coordinator, and memory.
+
+use anyhow::ensure;
+use rustix::process::{Resource, getrlimit};
+
+use crate::machine::Memory;
+
+/// Descriptors that a coordinator wants besides the one for each process: 128 that it keeps for itself, its own, and those
+/// of processes that a command has besides.
+const SPARE: u64 = 200;
+
+/// KiB that a process may take here before it is clear that it is not what is measured that fails.
+const KIB_EACH: u64 = 200;
+
+/// Fails if so many processes have no room here.
+///
+/// The coordinator raises its soft limit on open files to the hard one, so that is the one that counts.
+pub(crate) fn check(processes: usize) -> anyhow::Result<()> {
+    let needed = processes as u64 + SPARE;
+    if let Some(hard) = getrlimit(Resource::Nofile).maximum {
+        ensure!(
+            hard >= needed,
+            "{processes} processes need a hard limit on open files of {needed} (`ulimit -Hn`), and it is {hard}"
+        );
+    }
+    let (needed, available) = (processes as u64 * KIB_EACH, Memory::now()?.available);
+    ensure!(
+        available >= needed,
+        "{processes} processes need some {} MiB of memory, and {} are available",
+        needed / 1024,
+        available / 1024
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_needed_is_said_where_there_is_no_room() {
+        check(1).unwrap();
+        let error = check(1 << 40).unwrap_err().to_string();
+        assert!(error.contains("need"), "{error}");
+    }
+}
