@@ -5,29 +5,40 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::commands::{self, Command};
 use crate::place;
 use crate::report;
 use crate::rows::{ROWS, Row};
 use crate::stats::Scale;
 
 const USAGE: &str = "usage: occ-bench [NAME...] [--json] [--quick]
+       occ-bench COMMAND NUMBER... [--quick]
 
   NAME     rows to measure; all of them without a name
   --json   one object a line on stdout: bench, unit, ours, raw, ratio, peers
-  --quick  the least that shows that a row runs: its figures mean nothing
+  --quick  the least that shows that it runs: its figures mean nothing, and fail nothing
 
-The status says whether the rows could be measured, never how fast anything was.";
+Of rows the status says whether they could be measured, never how fast anything was; of a command, whether all was as it
+should be.";
 
-struct Asked {
-    rows: Vec<&'static Row>,
-    json: bool,
-    quick: bool,
+enum Asked {
+    Help,
+    Rows {
+        rows: Vec<&'static Row>,
+        json: bool,
+        quick: bool,
+    },
+    Command {
+        command: Command,
+        quick: bool,
+    },
 }
 
 pub(crate) fn main() -> ExitCode {
-    let asked = match parse(std::env::args().skip(1)) {
-        Ok(Some(asked)) => asked,
-        Ok(None) => {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match parse(&args) {
+        Ok(Asked::Help) => {
             let _ = writeln!(io::stdout(), "{USAGE}\n\n{}", list());
             return ExitCode::SUCCESS;
         }
@@ -39,8 +50,10 @@ pub(crate) fn main() -> ExitCode {
             );
             return ExitCode::from(2);
         }
+        Ok(Asked::Rows { rows, json, quick }) => measure(&rows, json, Scale::new(quick)),
+        Ok(Asked::Command { command, quick }) => command.run(quick),
     };
-    match measure(&asked) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "occ-bench: {error:#}");
@@ -49,29 +62,35 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// `None` when help is asked for.
-fn parse(args: impl Iterator<Item = String>) -> Result<Option<Asked>, String> {
-    let mut asked = Asked {
-        rows: Vec::new(),
-        json: false,
-        quick: false,
-    };
-    for arg in args {
-        match arg.as_str() {
-            "--json" => asked.json = true,
-            "--quick" => asked.quick = true,
-            "--help" | "-h" => return Ok(None),
+fn parse(args: &[&str]) -> Result<Asked, String> {
+    if args.iter().any(|arg| matches!(*arg, "--help" | "-h")) {
+        return Ok(Asked::Help);
+    }
+    let quick = args.contains(&"--quick");
+    let words: Vec<&str> = args
+        .iter()
+        .copied()
+        .filter(|arg| *arg != "--quick")
+        .collect();
+    if let Some(command) = Command::parse(&words) {
+        let command = command?;
+        return Ok(Asked::Command { command, quick });
+    }
+    let (mut rows, mut json) = (Vec::new(), false);
+    for word in words {
+        match word {
+            "--json" => json = true,
             option if option.starts_with('-') => return Err(format!("no option `{option}`")),
             name => match ROWS.iter().find(|row| row.name == name) {
-                Some(row) => asked.rows.push(row),
-                None => return Err(format!("no row `{name}`")),
+                Some(row) => rows.push(row),
+                None => return Err(format!("no row and no command `{name}`")),
             },
         }
     }
-    if asked.rows.is_empty() {
-        asked.rows = ROWS.iter().collect();
+    if rows.is_empty() {
+        rows = ROWS.iter().collect();
     }
-    Ok(Some(asked))
+    Ok(Asked::Rows { rows, json, quick })
 }
 
 fn list() -> String {
@@ -79,17 +98,20 @@ fn list() -> String {
         .iter()
         .map(|row| format!("  {:17} {}", row.name, row.what))
         .collect();
-    format!("rows:\n{}", rows.join("\n"))
+    format!(
+        "rows:\n{}\n\ncommands:\n{}",
+        rows.join("\n"),
+        commands::LIST
+    )
 }
 
-fn measure(asked: &Asked) -> anyhow::Result<()> {
-    let scale = Scale::new(asked.quick);
+fn measure(rows: &[&Row], json: bool, scale: Scale) -> anyhow::Result<()> {
     let cpus = place::Cpus::allowed()?;
     let mut out = io::stdout();
-    if !asked.json {
+    if !json {
         writeln!(out, "{}", report::heading())?;
     }
-    for row in &asked.rows {
+    for row in rows {
         let placement = (row.placement)(cpus);
         writeln!(
             io::stderr(),
@@ -98,7 +120,7 @@ fn measure(asked: &Asked) -> anyhow::Result<()> {
             scale.rounds
         )?;
         let measured = (row.measure)(scale, cpus).with_context(|| row.name)?;
-        let line = if asked.json {
+        let line = if json {
             report::json(row, &measured)?
         } else {
             report::line(row, &measured)

@@ -19,8 +19,11 @@
 
 mod cli;
 mod clock;
+mod commands;
 mod fan_in;
+mod hold;
 mod killing;
+mod left;
 mod machine;
 mod meter;
 mod one_way;
@@ -34,6 +37,7 @@ mod rows;
 mod spawning;
 mod stats;
 mod sys;
+mod teardown;
 
 fn main() -> std::process::ExitCode {
     // A process that procspawn makes runs `main` again, and goes no further than this line.

@@ -1,13 +1,13 @@
 //! Room for many processes: descriptors of the coordinator, and memory.
 
-use anyhow::ensure;
-use rustix::process::{Resource, getrlimit};
+use anyhow::{Context, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::machine::Memory;
 
 /// Descriptors that a coordinator wants besides the one for each process: 128 that it keeps for itself, its own, and those
 /// of processes that a command has besides.
-const SPARE: u64 = 200;
+pub(crate) const SPARE: u64 = 200;
 
 /// KiB that a process may take here before it is clear that it is not what is measured that fails.
 const KIB_EACH: u64 = 200;
@@ -31,6 +31,19 @@ pub(crate) fn check(processes: usize) -> anyhow::Result<()> {
         available / 1024
     );
     Ok(())
+}
+
+/// Sets both limits on open files, for this process and what it starts: `limit`, or the hard one if that is lower.
+pub(crate) fn limit_open_files(limit: u64) -> anyhow::Result<u64> {
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let limit = limit.min(hard);
+    let both = Rlimit {
+        current: Some(limit),
+        maximum: Some(limit),
+    };
+    setrlimit(Resource::Nofile, both)
+        .with_context(|| format!("setrlimit(RLIMIT_NOFILE) to {limit}"))?;
+    Ok(limit)
 }
 
 #[cfg(test)]

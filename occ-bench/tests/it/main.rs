@@ -1,6 +1,8 @@
-//! Each row runs and reports. How fast anything is, no test says.
+//! Each row and each command runs and reports. How fast anything is, no test says.
 
 #![cfg(test)]
+
+mod commands;
 
 use std::process::{Command, Output};
 

@@ -1,0 +1,109 @@
+//! The commands: what takes a number, and fails if something is not as it should be.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command as Program;
+use std::str::FromStr;
+
+use anyhow::Context;
+
+use crate::{hold, teardown};
+
+/// For people.
+pub(crate) const LIST: &str = "  \
+  hold N                         N idle processes under a limit of 20,000 open files: what each weighs, and what
+                                 one too many is told
+  teardown N                     SIGKILL of the coordinator of N processes, until nothing is left; beside as many
+                                 that are killed directly";
+
+/// Asked for by a word and its numbers.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Hold { processes: usize },
+    Teardown { processes: usize },
+}
+
+impl Command {
+    /// `None` if the first word is the name of no command.
+    pub(crate) fn parse(words: &[&str]) -> Option<Result<Command, String>> {
+        let (name, rest) = words.split_first()?;
+        match *name {
+            "hold" => Some(one("hold N", rest).map(|processes| Command::Hold { processes })),
+            "teardown" => {
+                Some(one("teardown N", rest).map(|processes| Command::Teardown { processes }))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn run(&self, quick: bool) -> anyhow::Result<()> {
+        without_backtraces()?;
+        match *self {
+            Command::Hold { processes } => hold::run(processes, quick),
+            Command::Teardown { processes } => teardown::run(processes, quick),
+        }
+    }
+}
+
+fn one(usage: &str, words: &[&str]) -> Result<usize, String> {
+    match words {
+        [number] => at_least_one(number),
+        _ => Err(format!(
+            "`{usage}` takes one number, and not {}",
+            words.len()
+        )),
+    }
+}
+
+fn at_least_one(word: &str) -> Result<usize, String> {
+    match number(word)? {
+        0 => Err("a number of processes, and not 0, was expected".to_owned()),
+        some => Ok(some),
+    }
+}
+
+fn number<T: FromStr>(word: &str) -> Result<T, String> {
+    word.parse()
+        .map_err(|_| format!("a number was expected, and not `{word}`"))
+}
+
+/// A process that has made one backtrace weighs twice as much, and an error that has one to make takes 50 ms: neither is
+/// what is measured here. What is in the environment goes with it to all processes, so this program begins anew without.
+fn without_backtraces() -> anyhow::Result<()> {
+    const NAMES: [&str; 2] = ["RUST_BACKTRACE", "RUST_LIB_BACKTRACE"];
+    if NAMES.iter().all(|name| std::env::var_os(name).is_none()) {
+        return Ok(());
+    }
+    let mut args = std::env::args_os();
+    let mut again = Program::new("/proc/self/exe");
+    again.arg0(args.next().unwrap_or_else(|| "occ-bench".into()));
+    again.args(args);
+    for name in NAMES {
+        again.env_remove(name);
+    }
+    Err(again.exec()).context("this program cannot be executed again without RUST_BACKTRACE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_take_numbers() {
+        let parse = |line: &str| Command::parse(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!(parse("kill_down"), None);
+        assert_eq!(
+            parse("hold 15000"),
+            Some(Ok(Command::Hold { processes: 15_000 }))
+        );
+        for (line, told) in [
+            ("hold", "one number, and not 0"),
+            ("hold 1 2", "one number, and not 2"),
+            ("hold many", "not `many`"),
+            ("teardown 0", "not 0"),
+            ("teardown -1", "not `-1`"),
+        ] {
+            let error = parse(line).unwrap().unwrap_err();
+            assert!(error.contains(told), "{line}: {error}");
+        }
+    }
+}
