@@ -6,20 +6,31 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use crate::{hold, teardown};
+use crate::{chaos, hold, teardown};
 
 /// For people.
 pub(crate) const LIST: &str = "  \
   hold N                         N idle processes under a limit of 20,000 open files: what each weighs, and what
                                  one too many is told
   teardown N                     SIGKILL of the coordinator of N processes, until nothing is left; beside as many
-                                 that are killed directly";
+                                 that are killed directly
+  chaos N SEED [--under-way W]   N processes die in all ways at all times, and so do those who watch them: whoever
+                                 was told wrongly, twice or not at all; W of them at a time (200)";
 
 /// Asked for by a word and its numbers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
-    Hold { processes: usize },
-    Teardown { processes: usize },
+    Hold {
+        processes: usize,
+    },
+    Teardown {
+        processes: usize,
+    },
+    Chaos {
+        count: u64,
+        seed: u64,
+        under_way: usize,
+    },
 }
 
 impl Command {
@@ -31,6 +42,7 @@ impl Command {
             "teardown" => {
                 Some(one("teardown N", rest).map(|processes| Command::Teardown { processes }))
             }
+            "chaos" => Some(chaos_of(rest)),
             _ => None,
         }
     }
@@ -40,6 +52,11 @@ impl Command {
         match *self {
             Command::Hold { processes } => hold::run(processes, quick),
             Command::Teardown { processes } => teardown::run(processes, quick),
+            Command::Chaos {
+                count,
+                seed,
+                under_way,
+            } => chaos::run(count, seed, under_way),
         }
     }
 }
@@ -52,6 +69,24 @@ fn one(usage: &str, words: &[&str]) -> Result<usize, String> {
             words.len()
         )),
     }
+}
+
+fn chaos_of(words: &[&str]) -> Result<Command, String> {
+    let (numbers, under_way) = match words {
+        [numbers @ .., "--under-way", under_way] => (numbers, at_least_one(under_way)?),
+        numbers => (numbers, chaos::UNDER_WAY),
+    };
+    let [count, seed] = numbers else {
+        return Err(format!(
+            "`chaos N SEED` takes two numbers, and not {}",
+            numbers.len()
+        ));
+    };
+    Ok(Command::Chaos {
+        count: at_least_one(count)? as u64,
+        seed: number(seed)?,
+        under_way,
+    })
 }
 
 fn at_least_one(word: &str) -> Result<usize, String> {
@@ -95,12 +130,24 @@ mod tests {
             parse("hold 15000"),
             Some(Ok(Command::Hold { processes: 15_000 }))
         );
+        for (line, under_way) in [("chaos 9 42", 200), ("chaos 9 42 --under-way 7", 7)] {
+            let expected = Command::Chaos {
+                count: 9,
+                seed: 42,
+                under_way,
+            };
+            assert_eq!(parse(line), Some(Ok(expected)));
+        }
         for (line, told) in [
             ("hold", "one number, and not 0"),
             ("hold 1 2", "one number, and not 2"),
             ("hold many", "not `many`"),
             ("teardown 0", "not 0"),
             ("teardown -1", "not `-1`"),
+            ("chaos 5", "two numbers, and not 1"),
+            ("chaos 5 x", "not `x`"),
+            ("chaos 5 1 --under-way", "two numbers, and not 3"),
+            ("chaos 5 1 --under-way 0", "not 0"),
         ] {
             let error = parse(line).unwrap().unwrap_err();
             assert!(error.contains(told), "{line}: {error}");

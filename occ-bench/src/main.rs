@@ -17,6 +17,7 @@
 //! - [`meter`], [`place`], [`clock`] and [`stats`] are what they share; [`report`] prints.
 //! - [`sys`] has the unsafe code.
 
+mod chaos;
 mod cli;
 mod clock;
 mod commands;

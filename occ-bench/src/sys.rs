@@ -1,8 +1,8 @@
-//! All of this crate's unsafe code: a plain fork and the clock, as a C program has them, and a promise to
+//! All of this crate's unsafe code: a plain fork, rude ends and the clock, as a C program has them, and a promise to
 //! procspawn.
 #![expect(
     unsafe_code,
-    reason = "fork, _exit, clock_gettime, what procspawn wants to be told"
+    reason = "fork, _exit, close_range, clock_gettime, what procspawn wants to be told"
 )]
 
 use std::io;
@@ -32,9 +32,22 @@ struct End;
 
 impl Drop for End {
     fn drop(&mut self) {
-        // SAFETY: _exit ends the process, and touches nothing of it.
-        unsafe { libc::_exit(0) }
+        exit_now(0)
     }
+}
+
+/// Ends the process without a word.
+#[doc(alias = "_exit")]
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit ends the process, and touches nothing of it.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor of the process, whoever owns it. The caller ends without touching any of them.
+#[doc(alias = "close_range")]
+pub(crate) fn close_all() {
+    // SAFETY: no memory is touched, and the owners of the descriptors do not live to use them.
+    unsafe { libc::syscall(libc::SYS_close_range, 0_u32, u32::MAX, 0_u32) };
 }
 
 /// A directory has two links, and this one has one more for each thread.

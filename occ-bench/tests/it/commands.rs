@@ -1,5 +1,6 @@
 //! What the commands check holds, in a few processes; and they leave nothing.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -27,6 +28,40 @@ fn text(bytes: &[u8]) -> &str {
 fn lines(output: &Output) -> Vec<&str> {
     assert!(output.status.success(), "{output:?}");
     text(&output.stdout).lines().collect()
+}
+
+#[test]
+fn in_chaos_everybody_is_told_rightly_and_once_and_nothing_is_left() {
+    isolated!(|| {
+        let output = run("chaos 500 1");
+        let lines = lines(&output);
+        let all = lines.iter().find(|line| line.starts_with("all "));
+        let all: Vec<u64> = all
+            .unwrap()
+            .split_ascii_whitespace()
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [deaths, reports, faults @ ..] = &all[..] else {
+            panic!("{lines:?}")
+        };
+        // The watchers die as well; and each of the 500 is told to the one who made it, if to nobody else.
+        assert!(*deaths > 500 && reports >= deaths, "{lines:?}");
+        assert_eq!(faults, [0; 4], "{lines:?}");
+        let left = "left: 0 processes, 0 descriptors of the host, 0 of the coordinator; ";
+        assert!(lines.last().unwrap().starts_with(left), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_seed_is_a_plan_and_another_seed_is_another() {
+    isolated!(|| {
+        let plan = |seed| {
+            let output = run(&format!("chaos 20 {seed} --under-way 5"));
+            lines(&output)[0].replace(&format!("seed {seed}"), "")
+        };
+        let plans: BTreeSet<String> = [7, 7, 8].map(plan).into();
+        assert_eq!(plans.len(), 2, "{plans:?}");
+    });
 }
 
 #[test]
@@ -58,6 +93,17 @@ fn when_the_coordinator_is_killed_nothing_is_left_of_its_processes() {
     });
 }
 
+/// A backtrace weighs, and takes its time: the commands begin anew without.
+#[test]
+fn backtraces_are_off_whatever_the_environment_says() {
+    isolated!(|| {
+        let mut with = command("chaos 20 1");
+        with.env("RUST_BACKTRACE", "1");
+        let output = within(LIMIT, move || with.output().unwrap());
+        assert!(lines(&output)[0].starts_with("chaos: 20 processes, seed 1, plan "));
+    });
+}
+
 #[test]
 fn what_has_no_room_is_told_before_anything_is_made() {
     for line in ["hold 1000000000000", "teardown 1000000000000"] {
@@ -71,11 +117,17 @@ fn what_has_no_room_is_told_before_anything_is_made() {
 
 #[test]
 fn a_command_without_its_numbers_is_an_error_that_says_how_it_is_used() {
-    for line in ["hold", "hold many", "teardown 1 2"] {
+    for line in [
+        "hold",
+        "hold many",
+        "teardown 1 2",
+        "chaos 5",
+        "chaos 5 1 --under-way 0",
+    ] {
         let output = run(line);
         assert_eq!(output.status.code(), Some(2), "{line}: {output:?}");
         let told = text(&output.stderr);
-        assert!(told.contains("teardown N"), "{told}");
+        assert!(told.contains("chaos N SEED [--under-way W]"), "{told}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
 }
