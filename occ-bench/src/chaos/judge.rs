@@ -234,6 +234,16 @@ impl Case {
         matches!(self.act.when, When::After(_))
     }
 
+    /// It is to be killed in the midst of its messages, and has come as far. The last may be the one; then it waits.
+    pub(crate) fn has_said_enough(&self) -> bool {
+        let When::Sending(messages) = self.act.when else {
+            return false;
+        };
+        let enough = 1 + self.act.index % u64::from(messages);
+        let is_waiting = self.act.way.is_from_outside() && !self.is_released;
+        is_waiting && u64::from(self.heard.count) >= enough
+    }
+
     /// It can have what it waits for.
     pub(crate) fn is_ready(&self) -> bool {
         self.waits_for_watchers() && self.awaited.is_empty() && !self.is_released

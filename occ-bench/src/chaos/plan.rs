@@ -11,6 +11,7 @@ use super::random::Random;
 pub(crate) enum Way {
     Value,
     Exit,
+    LongValue,
     Error,
     Fail,
     Panic,
@@ -29,9 +30,10 @@ pub(crate) enum Way {
 }
 
 /// Its name, and its share: what costs much has little.
-pub(crate) const WAYS: [(Way, &str, u64); 17] = [
+pub(crate) const WAYS: [(Way, &str, u64); 18] = [
     (Way::Value, "returns a value", 12),
     (Way::Exit, "exit with a value", 6),
+    (Way::LongValue, "returns a long value", 4),
     (Way::Error, "returns an error", 10),
     (Way::Fail, "fail with a value", 6),
     (Way::Panic, "panics", 10),
@@ -59,6 +61,9 @@ const OF_WATCHERS: [Way; 7] = [
     Way::KilledBySystem,
     Way::KilledFromOutside,
 ];
+
+/// Bytes of a long value. Each goes another way: in the Down or just before it, and in a memory file.
+const LENGTHS: [i32; 4] = [3_000, 6_000, 70_000, 300_000];
 
 /// Of a signal to oneself. SIGKILL is among them, of which nobody in the process hears.
 const SIGNALS: [i32; 8] = [
@@ -99,7 +104,7 @@ pub(crate) enum When {
 pub(crate) struct Act {
     pub(crate) index: u64,
     pub(crate) way: Way,
-    /// The code, or the signal, where the way has one.
+    /// The code, the signal or the length, where the way has one.
     pub(crate) number: i32,
     pub(crate) when: When,
 }
@@ -221,6 +226,7 @@ fn number(way: Way, random: &mut Random) -> i32 {
     match way {
         Way::Code | Way::RawCode | Way::CloseAll => random.below(256) as i32,
         Way::OwnSignal => random.pick(&SIGNALS),
+        Way::LongValue => random.pick(&LENGTHS),
         _ => 0,
     }
 }

@@ -204,11 +204,8 @@ impl Stage {
         }
         if let Ok(Said { index, number }) = message.decode() {
             self.judge.hear(index, number);
-            // It is in the midst of saying more.
             let case = self.judge.open.get_mut(&index);
-            if let Some(case) =
-                case.filter(|case| !case.is_released && case.act.way.is_from_outside())
-            {
+            if let Some(case) = case.filter(|case| case.has_said_enough()) {
                 case.is_released = true;
                 strike(case.pid, case.act)?;
             }

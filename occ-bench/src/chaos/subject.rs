@@ -24,6 +24,32 @@ pub(crate) struct Said {
     pub(crate) number: u8,
 }
 
+/// A value of some length, in which each byte counts.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Long {
+    pub(crate) index: u64,
+    #[serde(with = "serde_bytes")]
+    bytes: Vec<u8>,
+}
+
+impl Long {
+    fn new(index: u64, length: i32) -> Long {
+        let bytes = (0..length).map(|at| index as u8 ^ at as u8);
+        Long {
+            index,
+            bytes: bytes.collect(),
+        }
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        i32::try_from(self.bytes.len()).is_ok_and(|length| *self == Long::new(self.index, length))
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 pub(crate) fn subject(act: Act, tell: Vec<Pid>) -> anyhow::Result<u64> {
     match act.when {
         When::AtOnce => {}
@@ -50,6 +76,7 @@ pub(crate) fn die(act: Act) -> anyhow::Result<u64> {
     match act.way {
         Way::Value => Ok(act.index),
         Way::Exit => occasional::exit(act.index),
+        Way::LongValue => occasional::exit(Long::new(act.index, act.number)),
         Way::Error => bail_with_cause(act.index),
         Way::Fail => occasional::fail(act.index),
         Way::Panic => panic!("process {}", act.index),

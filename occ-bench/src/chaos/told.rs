@@ -4,11 +4,13 @@ use occasional::{Cause, Confidence, Down, ExitReason};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Act, Way};
+use super::subject::Long;
 
 /// How it ended.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Fate {
     Value(u64),
+    Long(u64, usize),
     Error(Vec<String>),
     Failed(u64),
     Panic(String),
@@ -64,6 +66,11 @@ impl Told {
 
 fn fate(reason: &ExitReason) -> Fate {
     match reason {
+        ExitReason::Value(value) if value.is::<Long>() => match value.get::<Long>() {
+            Ok(long) if long.is_whole() => Fate::Long(long.index, long.length()),
+            Ok(long) => Fate::Odd(format!("a long value of {}, broken", long.index)),
+            Err(error) => Fate::Odd(error.to_string()),
+        },
         ExitReason::Value(value) => match value.get() {
             Ok(value) => Fate::Value(value),
             Err(error) => Fate::Odd(error.to_string()),
@@ -102,6 +109,7 @@ pub(crate) fn expected(act: &Act, judge: &str) -> Told {
     let Act { index, number, .. } = *act;
     let (fate, why) = match act.way {
         Way::Value | Way::Exit | Way::LeaveFork => (Fate::Value(index), Why::Itself),
+        Way::LongValue => (Fate::Long(index, number as usize), Why::Itself),
         Way::Error => {
             let chain = vec![format!("process {index}"), "inner".to_owned()];
             (Fate::Error(chain), Why::Itself)
