@@ -15,6 +15,7 @@ mod subject;
 mod told;
 mod watcher;
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::{self, Write as _};
 
@@ -83,10 +84,14 @@ fn play(plan: Plan, under_way: usize, before: &Before) -> anyhow::Result<(Judge,
 
     let mut stage = Stage::new(plan)?;
     stage.play(under_way)?;
+    // What processes have left behind ends after them, also while there are others: the watchers.
+    let known = occasional::processes()?.into_iter();
+    let known: BTreeSet<OsPid> = known.filter_map(|info| info.os_pid).collect();
+    let left = strangers(coordinator, |os_pid| {
+        zygote.contains(&os_pid) || known.contains(&os_pid)
+    })?;
     stage.end()?;
 
-    // What processes have left behind ends after them, and the watchers have all been told of.
-    let left = strangers(coordinator, |os_pid| zygote.contains(&os_pid))?;
     let listed = occasional::processes()?.len();
     let left = Left {
         // The host is one of the system's.
