@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p occ-bench -- [NAME…] [--json] [--quick]
+//! cargo run --release -p occ-bench -- COMMAND NUMBER…
 //! ```
 //!
 //! A row has one name, one figure and one unit. `raw` is the bare system calls for the same work; `ratio` is ours ÷
@@ -13,6 +14,8 @@
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
 //! - [`spawning`], [`killing`], [`round_trip`], [`one_way`] and [`fan_in`] measure.
+//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`]. [`room`] says beforehand what they
+//!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
 //! - [`raw`] has the bare limits, [`peers`] the competition.
 //! - [`meter`], [`place`], [`clock`] and [`stats`] are what they share; [`report`] prints.
 //! - [`sys`] has the unsafe code.
