@@ -8,9 +8,9 @@ use std::io::{self, Write};
 
 use anyhow::{Context, ensure};
 use occ_proc::Stat;
-use occasional::{OsPid, processes, receive, self_pid, spawn};
+use occasional::{processes, receive, self_pid, spawn};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open, test_kill_process};
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::clock;
 use crate::killing::until_asleep;
@@ -64,19 +64,18 @@ fn by_the_coordinators_death(count: usize) -> anyhow::Result<f64> {
     for number in 0..count {
         spawn(idle, ()).with_context(|| format!("after {number} processes"))?;
     }
-    let all: Vec<OsPid> = processes()?
-        .into_iter()
-        .filter(|info| info.pid != self_pid())
-        .filter_map(|info| info.os_pid)
-        .collect();
+    let listed = processes()?.into_iter();
+    let listed = listed.filter(|info| info.pid != self_pid());
+    let mut all = Vec::with_capacity(count);
+    for os_pid in listed.filter_map(|info| info.os_pid) {
+        until_asleep(os_pid.get())?;
+        all.push((os_pid, Stat::of(os_pid)?.started));
+    }
     ensure!(
         all.len() == count,
         "{} processes, and not {count}",
         all.len()
     );
-    for os_pid in &all {
-        until_asleep(os_pid.get())?;
-    }
     let coordinator = system.coordinator().context("no coordinator")?;
     let guard = Stat::of(coordinator)?.parent.context("no guard")?;
     let guard = pidfd_open(guard.to_rustix().context("no pid")?, PidfdFlags::empty())?;
@@ -87,10 +86,13 @@ fn by_the_coordinators_death(count: usize) -> anyhow::Result<f64> {
     let took = clock::micros_since(start);
 
     // The guard has ended, so all were reaped: nobody else is there who would have done that so soon.
-    for os_pid in all {
-        let pid = os_pid.to_rustix().context("no pid")?;
-        let is_gone = test_kill_process(pid).is_err();
-        ensure!(is_gone, "process {os_pid} is left, after the guard");
+    // Their numbers may be others' by now, on a machine where much is started.
+    for (os_pid, started) in all {
+        let left = Stat::of(os_pid).ok().filter(|stat| stat.started == started);
+        ensure!(
+            left.is_none(),
+            "process {os_pid} is left, after the guard: {left:?}"
+        );
     }
     system.stop();
     Ok(took)
