@@ -8,10 +8,10 @@
 //!   machine; but files that are read, and programs that come and go, hardly move it. Of 15,000 processes runs agree to a KiB; of
 //!   2,000 to ten, because slab is not given back at once, and is there for the next.
 //!
-//! The limit is for both together. Two more figures stand beside: what a plain fork with a pair of sockets weighs, in the same way and
-//! the same run; and by how much the machine's available memory has shrunk. That one has everything in it, and is worth
-//! little: pages that processors keep for their next use are free, and are not counted as such, so that twice the same
-//! processes took 57 and 102 KiB each of it. And others have their share.
+//! The limit is for both together. Two more figures stand beside: what a plain fork with a pair of sockets weighs, in the
+//! same way and the same run; and by how much the machine's available memory has shrunk. That one has everything in it, and
+//! is worth little: others have their share, and so has memory that is in no figure of /proc/meminfo, neither used nor
+//! free, of which there was a gigabyte before and a tenth of that after. Twice the same processes took 57 and 102 KiB each.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ use crate::clock;
 use crate::killing::until_asleep;
 use crate::left::Before;
 use crate::machine::{Memory, Weight, open_fds, pss};
-use crate::raw;
+use crate::raw_idle;
 use crate::room;
 
 /// The limit on open files that N processes are to fit under, if they are not more than that anyhow.
@@ -118,7 +118,7 @@ fn hold(count: usize) -> anyhow::Result<f64> {
 /// What a plain fork weighs, in a system of its own.
 fn weigh_bare(count: usize) -> anyhow::Result<()> {
     let system = occasional::start()?;
-    spawn_monitor(raw::weight, (count,))?;
+    spawn_monitor(raw_idle::weight, (count,))?;
     let down: Down = receive()?;
     let ExitReason::Value(weight) = down.reason else {
         bail!("forks could not be weighed: {}", down.reason);

@@ -16,7 +16,7 @@
 //! - [`spawning`], [`killing`], [`round_trip`], [`one_way`] and [`fan_in`] measure.
 //! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`]. [`room`] says beforehand what they
 //!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
-//! - [`raw`] has the bare limits, [`peers`] the competition.
+//! - [`raw`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
 //! - [`meter`], [`place`], [`clock`] and [`stats`] are what they share; [`report`] prints.
 //! - [`sys`] has the unsafe code.
 
@@ -34,6 +34,7 @@ mod one_way;
 mod peers;
 mod place;
 mod raw;
+mod raw_idle;
 mod report;
 mod room;
 mod round_trip;

@@ -5,7 +5,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use anyhow::ensure;
-use occasional::OsPid;
 use rustix::event::{PollFd, PollFlags, epoll, pause, poll};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{
@@ -18,7 +17,6 @@ use rustix::process::{
 
 use crate::clock;
 use crate::killing::until_asleep;
-use crate::machine::{Memory, Weight};
 use crate::meter::serve;
 use crate::place::pin;
 use crate::stats::median_of;
@@ -59,57 +57,6 @@ pub(crate) fn kill_poll_wait(count: usize) -> anyhow::Result<()> {
             Ok(clock::micros_since(start))
         })
     })
-}
-
-/// What idle processes weigh that have a pair of sockets each and nothing else.
-pub(crate) fn weight(count: usize) -> anyhow::Result<Weight> {
-    let before = Memory::now()?;
-    // Their parent has none of the sockets: each of them would have a copy of all before.
-    let all = idle_forks(count, || {
-        if let Ok((socket, _other)) = pair() {
-            let _ = recv(socket, &mut [0; SMALL], RecvFlags::empty());
-        }
-    })?;
-    let after = Memory::now()?;
-    let os_pids: Vec<OsPid> = all
-        .iter()
-        .map(|child| OsPid::new(child.as_raw_pid().unsigned_abs()))
-        .collect();
-    let weight = Weight::of(&os_pids, before, after);
-    end_all(all)?;
-    weight
-}
-
-/// Idle processes killed one after the other by their parent, and then reaped, in µs.
-pub(crate) fn kill_all(count: usize) -> anyhow::Result<()> {
-    serve(|| {
-        let all = idle_forks(count, pause)?;
-        let start = clock::now();
-        end_all(all)?;
-        Ok(clock::micros_since(start))
-    })
-}
-
-/// Forks that wait, each in its own way.
-fn idle_forks(count: usize, wait: impl Fn()) -> anyhow::Result<Vec<Pid>> {
-    let mut all = Vec::with_capacity(count);
-    for _ in 0..count {
-        all.push(fork(|| {
-            die_with_parent();
-            wait();
-        })?);
-    }
-    for child in &all {
-        until_asleep(child.as_raw_pid().unsigned_abs())?;
-    }
-    Ok(all)
-}
-
-fn end_all(all: Vec<Pid>) -> rustix::io::Result<()> {
-    for child in &all {
-        kill_process(*child, Signal::KILL)?;
-    }
-    all.into_iter().try_for_each(wait)
 }
 
 /// Small messages there and back, in µs: send and recv, both blocking.
@@ -290,16 +237,16 @@ impl Drop for Partner {
     }
 }
 
-fn die_with_parent() {
+pub(crate) fn die_with_parent() {
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
 }
 
-fn wait(child: Pid) -> rustix::io::Result<()> {
+pub(crate) fn wait(child: Pid) -> rustix::io::Result<()> {
     let child = rustix::process::WaitId::Pid(child);
     rustix::process::waitid(child, WaitIdOptions::EXITED).map(drop)
 }
 
-fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     let (a, b) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::killing::until_asleep;
 use crate::left::Before;
 use crate::meter::Meter;
-use crate::raw;
+use crate::raw_idle;
 use crate::room;
 use crate::stats::median;
 
@@ -105,7 +105,7 @@ fn idle() -> anyhow::Result<()> {
 /// In µs.
 fn directly(count: usize) -> anyhow::Result<f64> {
     let system = occasional::start()?;
-    let killer = Meter::start(raw::kill_all, (count,))?;
+    let killer = Meter::start(raw_idle::kill_all, (count,))?;
     let took = killer.round()?;
     killer.end()?;
     system.stop();
