@@ -13,7 +13,7 @@
 //! processes of the same system, so that they are as small as ours: what a fork costs depends on who forks.
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
-//! - [`spawning`], [`killing`], [`round_trip`], [`one_way`] and [`fan_in`] measure.
+//! - [`spawning`], [`spares`], [`killing`], [`round_trip`], [`one_way`] and [`fan_in`] measure.
 //! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`]. [`room`] says beforehand what they
 //!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
 //! - [`raw`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
@@ -39,6 +39,7 @@ mod report;
 mod room;
 mod round_trip;
 mod rows;
+mod spares;
 mod spawning;
 mod stats;
 mod sys;

@@ -3,7 +3,7 @@
 use crate::place::{Cpus, Placement};
 use crate::report::{Measured, Peers};
 use crate::stats::Scale;
-use crate::{fan_in, killing, one_way, round_trip, spawning};
+use crate::{fan_in, killing, one_way, round_trip, spares, spawning};
 
 /// One figure of ours, with its raw limit.
 pub(crate) struct Row {
@@ -57,6 +57,22 @@ pub(crate) const ROWS: &[Row] = &[
         ],
         placement: spawning::place_one,
         measure: spawning::down,
+    },
+    Row {
+        name: "spawn_to_code_spare",
+        unit: Unit::Micros,
+        what: "spawn_to_code where a spare is ready; raw: fork, _exit, waitid",
+        reach: &[AtMost(0.25, Raw)],
+        placement: spawning::place_one,
+        measure: spares::to_code,
+    },
+    Row {
+        name: "spawn_down_spare",
+        unit: Unit::Micros,
+        what: "spawn_down where a spare is ready; raw: fork, _exit, waitid",
+        reach: &[AtMost(1.5, Raw)],
+        placement: spawning::place_one,
+        measure: spares::down,
     },
     Row {
         name: "spawn_full",
@@ -121,7 +137,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "spawn_rate",
         unit: Unit::PerSecond,
         what: "spawn_monitor to Down, 64 under way; raw: a bare fork server, 64 under way",
-        reach: &[AtLeast(0.4, Raw)],
+        reach: &[AtLeast(0.45, Raw)],
         placement: spawning::place_one,
         measure: spawning::rate,
     },

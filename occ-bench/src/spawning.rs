@@ -14,7 +14,7 @@ use crate::room;
 use crate::stats::{Scale, interleave, median, median_of};
 
 /// Spawns in a round.
-const COUNT: usize = 100;
+pub(crate) const COUNT: usize = 100;
 
 /// Processes that are alive and idle while others are spawned.
 const OTHERS: usize = 15_000;
@@ -43,16 +43,18 @@ pub(crate) fn to_code(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
 }
 
 fn spawn_to_first_line(count: usize) -> anyhow::Result<()> {
-    serve(|| {
-        median_of(count, || {
-            let start = clock::now();
-            spawn_monitor(clock::now, ())?;
-            let down: Down = receive()?;
-            let occasional::ExitReason::Value(value) = down.reason else {
-                bail!("the function did not return: {}", down.reason);
-            };
-            Ok(clock::micros_between(start, value.get()?))
-        })
+    serve(|| to_first_lines(count))
+}
+
+pub(crate) fn to_first_lines(count: usize) -> anyhow::Result<f64> {
+    median_of(count, || {
+        let start = clock::now();
+        spawn_monitor(clock::now, ())?;
+        let down: Down = receive()?;
+        let occasional::ExitReason::Value(value) = down.reason else {
+            bail!("the function did not return: {}", down.reason);
+        };
+        Ok(clock::micros_between(start, value.get()?))
     })
 }
 
@@ -79,7 +81,7 @@ fn spawn_to_down(count: usize) -> anyhow::Result<()> {
 
 fn nothing() {}
 
-fn downs(count: usize) -> anyhow::Result<f64> {
+pub(crate) fn downs(count: usize) -> anyhow::Result<f64> {
     median_of(count, || {
         let start = clock::now();
         let (_, monitor) = spawn_monitor(nothing, ())?;

@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-use occ_spawn::entry::{Context, End, Run, descriptor};
+use occ_inbox::Pid;
+use occ_spawn::entry::{Context, Descriptor, End, Run, descriptor};
 use occ_spawn::{Arguments, Function, Outcome};
 
 use crate::current;
@@ -56,6 +57,26 @@ where
         }
         function(args).into_end()
     }
+}
+
+/// What a spare runs before it waits: what comes before a function, and after it, for a process that is none.
+pub(crate) const REHEARSAL: &Descriptor = &Descriptor::new(|| "occ-spare", rehearse);
+
+fn rehearse(context: Context) -> End {
+    let nobody = Pid {
+        node: 0,
+        incarnation: 0,
+        serial: 0,
+    };
+    let mut preface = Vec::new();
+    let told = occ_sck::encode_into(&nobody, &mut preface).is_ok();
+    if let Ok(me) = occ_sck::decode::<Pid>(&preface)
+        && let Ok(process) = Process::new(me, context.control)
+        && told
+    {
+        drop(current::remove(&current::push(process)));
+    }
+    ().into_end()
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> End {

@@ -52,6 +52,7 @@ mod outcome;
 mod panic;
 mod process;
 mod report;
+mod spare;
 mod spawner;
 mod sys;
 mod tail;

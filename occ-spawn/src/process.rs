@@ -17,12 +17,13 @@ use crate::boot::{self, CONTROL_FD};
 use crate::descriptor::{Context, Descriptor};
 use crate::options::plan::{NotBegun, Plan, Step};
 use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
+use crate::spare;
 use crate::sys::{self, Own};
 use crate::title::Title;
-use crate::zygote::{Start, Work, read_blob};
+use crate::zygote::{Start, read_blob};
 
 /// The status of a process that could not begin.
-const STATUS_NOT_STARTED: i32 = 1;
+pub(crate) const STATUS_NOT_STARTED: i32 = 1;
 
 /// How long the end of a process waits for a thread that is printing.
 const PRINTING: Duration = Duration::from_millis(100);
@@ -103,55 +104,18 @@ pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Opti
     };
     sys::set_own(own);
 
-    // Whoever asked waits for this.
-    hello(control);
     if start.spare {
+        let rehearsal = start.function;
         // Its descriptors have been put in place, and are nobody's any more.
         std::mem::forget((start, fds));
-        become_what_is_told(control);
+        spare::wait(control, rehearsal, || hello(control));
     }
+    // Whoever asked waits for this.
+    hello(control);
 
     let title = label.as_ref().or(before.title.as_ref());
     let end = match prepare(start, (before, title), fds) {
         Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),
-        Err(why) => End::words(ErrorReport {
-            chain: vec![why],
-            backtrace: None,
-        }),
-    };
-    finish(end)
-}
-
-/// A spare: all that can be done without knowing what for has been done, and it waits for the rest.
-fn become_what_is_told(control: &'static Socket) -> ! {
-    if let Some(title) = Title::exactly("occ-spare") {
-        title.give();
-    }
-    let work = boot::receive_one(control, Deadline::Never)
-        .ok()
-        .and_then(Work::read);
-    // Nobody is left who could say, or it is nothing that was meant for a spare.
-    let Some(mut work) = work else {
-        sys::end(STATUS_NOT_STARTED);
-    };
-    if let Some(mark) = work.mark {
-        carry(mark);
-    }
-    let entry = Descriptor::find(work.function).map_err(|error| error.to_string());
-    let begun = entry.and_then(|entry| Ok((entry, work.args()?)));
-    let end = match begun {
-        Ok((entry, args)) => {
-            if let Some(title) = Title::of(entry.name()) {
-                title.give();
-            }
-            let context = Context {
-                control,
-                args,
-                preface: work.preface,
-                fds: Vec::new(),
-            };
-            crate::panic::catch(|| entry.run(context))
-        }
         Err(why) => End::words(ErrorReport {
             chain: vec![why],
             backtrace: None,
@@ -227,7 +191,7 @@ fn not_begun(control: &Socket, why: &NotBegun) -> ! {
 
 /// Sets the mark that all which descends from this process will carry, and keeps the one that it has inherited. Where a hard
 /// limit is in the way, its descendants cannot be told from others.
-fn carry(mark: u64) {
+pub(crate) fn carry(mark: u64) {
     let mut limit = getrlimit(Resource::Locks);
     if let Some(inherited) = limit.current {
         let mut kept = getrlimit(Resource::Rss);

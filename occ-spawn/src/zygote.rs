@@ -71,11 +71,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request for a spare.
-    pub fn spare(serial: u64) -> Request {
+    /// A request for a spare. Before it waits it runs `rehearsal`, the place of a function that does for nothing what others will
+    /// do; 0 is none.
+    pub fn spare(serial: u64, rehearsal: u64) -> Request {
         Request {
             serial,
-            function: 0,
+            function: rehearsal,
             args: Args::Inline(Vec::new()),
             preface: Vec::new(),
             keep_stdin: false,
@@ -108,10 +109,17 @@ impl Request {
     ///
     /// It was not told: [`SendError::Closed`] when there is no such process any more.
     pub fn start(&self, spare: &Socket) -> Result<(), SendError> {
-        let (wire, blob) = Wire::of(self);
-        let packet = encoded(kind::START, &wire)?;
+        let packet = self.for_spare()?;
+        let blob = match &self.args {
+            Args::Inline(_) => None,
+            Args::Blob(blob) => Some(blob),
+        };
         let fds: Vec<BorrowedFd<'_>> = blob.map(Blob::as_fd).into_iter().collect();
         packet.send_part(0, spare, &fds, Deadline::Now)
+    }
+
+    pub(crate) fn for_spare(&self) -> Result<Packet, SendError> {
+        encoded(kind::START, &Wire::of(self).0)
     }
 }
 

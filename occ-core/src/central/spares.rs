@@ -20,6 +20,7 @@ use super::forks::Order;
 use super::{Central, SPARE};
 use crate::line::Line;
 use crate::protocol::Moment;
+use crate::start::REHEARSAL;
 use crate::state::{Event, Serial};
 
 /// So long nobody has asked for a process when new spares are made; but they are made after the other time at the latest.
@@ -160,7 +161,7 @@ impl Central {
                 socket: ours,
                 os_pid: None,
             });
-            let request = Rc::new(zygote::Request::spare(SPARE | number));
+            let request = Rc::new(zygote::Request::spare(SPARE | number, REHEARSAL.offset()));
             self.order(Order::Fork { request, control });
         }
         self.spares.ask_for_more(now);
