@@ -2,6 +2,7 @@
 //!
 //! - [`Spawner`] makes processes from functions, also in a program with many threads or much memory, and [`Child`] is one of
 //!   them: wait for it, kill it, poll it.
+//! - [`Spawner::spawn_exe`] runs an executable, and [`Options`] are for both.
 //! - [`ExitReason`] says why a process ended: with a value, an error, a panic, a bare code or a signal.
 //! - [`exit`] and [`fail`] end the calling process with a value or an error from anywhere in it.
 //! - [`entry`], [`boot`] and [`zygote`] are the parts underneath, for those who build a coordinator of

@@ -4,4 +4,5 @@
 mod area_server;
 mod hash_tree;
 mod program;
+mod run_and_tell;
 mod scratch;
