@@ -49,13 +49,13 @@ pub use processes::{
     demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_exe, spawn_exe_monitor,
     spawn_monitor, terminate, try_self_pid,
 };
-pub use system::{System, lifetime_guarantee, run, start, start_with};
+pub use system::{System, fallbacks, lifetime_guarantee, run, start, start_with};
 
 pub use occ_core::{
     AbnormalExit, Arguments, Builder, Cause, Confidence, Containment, DecodeError, Down, Evidence,
-    ExitReason, ExitReport, Failure, Field, Function, Io, LifetimeGuarantee, Limit, Message,
-    Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive,
-    ReceiveError, RunError, SendError, Sent, Signal, SignalInfo, SpawnError, StartError, Stdio,
-    Step, Switches, SystemBuilder, SystemError, Tail, Term, Usage, Value, Verdict, exit, fail,
-    result_kind,
+    ExitReason, ExitReport, Failure, Fallback, Field, Function, Io, LifetimeGuarantee, Limit,
+    Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid, ProcessInfo,
+    Receive, ReceiveError, RunError, SendError, Sent, Signal, SignalInfo, SpawnError, StartError,
+    Stdio, Step, Switches, SystemBuilder, SystemError, Tail, Term, Usage, Value, Verdict, exit,
+    fail, result_kind,
 };

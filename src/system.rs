@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use occ_core::current::{self, Pushed};
 use occ_core::{
-    Arguments, Function, LifetimeGuarantee, Outcome, Pid, Process, RunError, StartError,
+    Arguments, Fallback, Function, LifetimeGuarantee, Outcome, Pid, Process, RunError, StartError,
     SystemBuilder, Term, Yields,
 };
 
@@ -65,6 +65,11 @@ pub fn start_with(builder: SystemBuilder) -> Result<System, StartError> {
 /// ```
 pub fn lifetime_guarantee() -> LifetimeGuarantee {
     LifetimeGuarantee::here()
+}
+
+/// What this machine, or this user, does not have of what is used, and what is done instead: nothing, on an ordinary machine.
+pub fn fallbacks() -> Vec<Fallback> {
+    Fallback::here()
 }
 
 thread_local! {

@@ -113,7 +113,7 @@ struct Central {
     /// The host's second socket: news for nobody in particular, and its end is the host's.
     lifeline: &'static Socket,
     signals: OwnedFd,
-    host: OwnedFd,
+    host: Option<OwnedFd>,
     lines: HashMap<Serial, Line>,
     /// Connections that are owed and not made yet, by their two processes, the smaller number first.
     pairs: HashSet<(Serial, Serial)>,
@@ -169,9 +169,9 @@ impl Central {
         // For ps(1), top(1) and the kernel's log; without a name it works as well.
         let _ = rustix::thread::set_name(c"occ-central");
         let signals = sys::child_signals().map_err(|e| failed("signalfd")(&e))?;
+        // Without one there is the guard, who kills us when the host has ended.
         let host = settings.host.to_rustix().ok_or("the host has no pid")?;
-        let host = rustix::process::pidfd_open(host, PidfdFlags::empty())
-            .map_err(|e| failed("pidfd_open")(&e))?;
+        let host = rustix::process::pidfd_open(host, PidfdFlags::empty()).ok();
 
         let (nofile, limit) = raise_nofile();
         // Each takes a descriptor, as the process does that it becomes.
@@ -219,11 +219,12 @@ impl Central {
             most_held: (limit / 8).max(64),
             finished: false,
         };
-        for (fd, name) in [
+        let host = central.host.as_ref().map(|host| (host.as_fd(), HOST));
+        let others = [
             (central.signals.as_fd(), SIGNALS),
-            (central.host.as_fd(), HOST),
             (central.lifeline.as_fd(), LIFELINE),
-        ] {
+        ];
+        for (fd, name) in others.into_iter().chain(host) {
             let data = epoll::EventData::new_u64(name);
             epoll::add(&central.epoll, fd, data, EventFlags::IN)
                 .map_err(|e| failed("epoll_ctl")(&e))?;
@@ -418,7 +419,9 @@ impl Central {
     /// this does not come first.
     fn lose_host(&mut self) {
         // Both stay readable from now on, and there is nothing more to learn from them.
-        let _ = epoll::delete(&self.epoll, &self.host);
+        if let Some(host) = &self.host {
+            let _ = epoll::delete(&self.epoll, host);
+        }
         let _ = epoll::delete(&self.epoll, self.lifeline);
         self.events.push_back(Event::Stop);
     }

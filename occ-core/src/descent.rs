@@ -118,10 +118,15 @@ pub(crate) fn signal_if(os_pid: OsPid, is_one: impl Fn() -> bool, signal: Signal
     if !is_one() {
         return false;
     }
-    let pidfd = os_pid
-        .to_rustix()
-        .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-    pidfd.is_some_and(|pidfd| is_one() && rustix::process::pidfd_send_signal(pidfd, signal).is_ok())
+    let Some(pid) = os_pid.to_rustix() else {
+        return false;
+    };
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => is_one() && rustix::process::pidfd_send_signal(pidfd, signal).is_ok(),
+        // Where there are none, the moment between the look and the signal is all that can be had.
+        Err(Errno::NOSYS | Errno::PERM) => rustix::process::kill_process(pid, signal).is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Stops all processes that `is_one` is true of, until there is none that is not stopped, and adds them to `stopped`. Whoever

@@ -18,7 +18,7 @@
 //! | the guard | nothing any more: the coordinator is armed against it, and all processes with it; what they had left survives |
 
 use std::collections::BTreeMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use occ_sck::{Deadline, Packet, Socket};
@@ -28,7 +28,7 @@ use occ_spawn::entry::{Context, Descriptor, End};
 use occ_spawn::kernel::{self, Whom};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, getppid};
+use rustix::process::{Pid, PidfdFlags, Signal, getppid};
 
 use crate::central::{self, Settings};
 use crate::control_group::{self, Places};
@@ -38,6 +38,9 @@ use crate::sys;
 
 /// How long what is left may take to die.
 const LAST: Duration = Duration::from_secs(10);
+
+/// How often one looks whether the host lives, where it cannot be watched.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// When to look again whether it has.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -66,8 +69,8 @@ fn guard(context: Context) -> Result<(), String> {
     let mut settings: Settings =
         occ_sck::decode(&context.args).map_err(|e| failed("settings")(&e))?;
     let host = settings.host.to_rustix().ok_or("the host has no pid")?;
-    let host_ended = rustix::process::pidfd_open(host, PidfdFlags::empty())
-        .map_err(|e| failed("pidfd_open")(&e))?;
+    // Where there is none, one looks who the parent is, again and again.
+    let host_ended = rustix::process::pidfd_open(host, PidfdFlags::empty()).ok();
     // From here on the host's end is seen, and no longer felt; and if it had ended before, it is not our parent any more.
     occ_yeshup::disarm().map_err(|e| failed("prctl(PR_SET_PDEATHSIG)")(&e))?;
     if getppid() != Some(host) {
@@ -92,7 +95,7 @@ fn guard(context: Context) -> Result<(), String> {
     // Whoever waits for the coordinator's end waits for the end of this: nobody else may hold it.
     drop(line);
 
-    wait_for_the_end(&central, &signals, &host_ended);
+    wait_for_the_end(&central, &signals, host, host_ended.as_ref());
     if let Some(why) = refusal(&central) {
         say_not_ready(context.control, &why);
     }
@@ -103,7 +106,12 @@ fn guard(context: Context) -> Result<(), String> {
 }
 
 /// Waits for the coordinator's end, and sees to it when the host has ended.
-fn wait_for_the_end(central: &Booted, signals: &impl AsFd, host: &impl AsFd) {
+fn wait_for_the_end(
+    central: &Booted,
+    signals: &impl AsFd,
+    host: Pid,
+    host_ended: Option<&OwnedFd>,
+) {
     let mut host_lives = true;
     loop {
         match kernel::ended(Whom::OsPid(central.os_pid), true) {
@@ -111,11 +119,15 @@ fn wait_for_the_end(central: &Booted, signals: &impl AsFd, host: &impl AsFd) {
             _ => return,
         }
         let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
-        if host_lives {
-            fds.push(PollFd::new(host, PollFlags::IN));
-        }
-        let _ = rustix::event::poll(&mut fds, None);
-        if host_lives && !fds[1].revents().is_empty() {
+        let watched = host_ended.filter(|_| host_lives);
+        fds.extend(watched.map(|host| PollFd::new(host, PollFlags::IN)));
+        let limit = match host_ended {
+            None if host_lives => Deadline::after(LOOK).timespec(),
+            _ => None,
+        };
+        let _ = rustix::event::poll(&mut fds, limit.as_ref());
+        let seen = fds.get(1).is_some_and(|host| !host.revents().is_empty());
+        if host_lives && (seen || host_ended.is_none() && getppid() != Some(host)) {
             host_lives = false;
             let _ = signal_child(central.os_pid, Signal::KILL);
         }
@@ -130,7 +142,7 @@ fn refusal(central: &Booted) -> Option<String> {
 }
 
 /// Whatever comes now has no process of the system to belong to any more.
-fn end_what_is_left(incarnation: u32, signals: &std::os::fd::OwnedFd) {
+fn end_what_is_left(incarnation: u32, signals: &OwnedFd) {
     let (children, own) = (Children::new(), OsPid::own());
     let is_left = |os_pid: OsPid| os_pid != own && Mark::of(os_pid, incarnation).is_some();
     let deadline = Instant::now() + LAST;

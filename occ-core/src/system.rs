@@ -19,8 +19,9 @@ use occ_sck::{
 use occ_spawn::OsPid;
 use occ_spawn::boot::{self, Booted};
 use occ_spawn::entry::kind as spawn;
+use occ_spawn::kernel::EndWatch;
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::central::Settings;
 use crate::control::hang_up;
@@ -332,24 +333,23 @@ fn wait_until_ready(wire: &mut Wire) -> Result<OsPid, String> {
 struct Wire {
     booted: Booted,
     /// Readable once the guard has ended, which is after the coordinator.
-    pidfd: OwnedFd,
+    watch: EndWatch,
     buffer: Vec<u8>,
 }
 
 impl Wire {
     fn of(booted: Booted) -> Result<Wire, StartError> {
-        let pid = booted.os_pid.to_rustix().ok_or(rustix::io::Errno::SRCH);
-        match pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty())) {
-            Ok(pidfd) => Ok(Wire {
+        match EndWatch::of_child(booted.os_pid) {
+            Ok(watch) => Ok(Wire {
                 booted,
-                pidfd,
+                watch,
                 buffer: vec![0; MAX_DATAGRAM],
             }),
             Err(source) => {
                 booted.end();
                 Err(StartError::Io {
                     op: "pidfd_open",
-                    source: source.into(),
+                    source,
                 })
             }
         }
@@ -382,7 +382,7 @@ impl Wire {
     fn wait(&self) -> bool {
         let mut fds = [
             PollFd::new(&self.booted.socket, PollFlags::IN),
-            PollFd::new(&self.pidfd, PollFlags::IN),
+            PollFd::new(&self.watch, PollFlags::IN),
         ];
         let _ = rustix::event::poll(&mut fds, None);
         !fds[1].revents().is_empty()

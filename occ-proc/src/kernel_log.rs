@@ -11,7 +11,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, openat, seek};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fstat, major, minor, openat, seek};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -22,6 +22,9 @@ use crate::proc_dir::{self, ProcDir};
 
 /// Longer than any record (dev-kmsg: the kernel's own limit is 2,048 bytes and what it adds).
 const RECORD: usize = 8192;
+
+/// The device that the log is (null(4), "kmsg").
+const KMSG: (u32, u32) = (1, 11);
 
 /// The PID namespace that the machine began with, by its inode (`PROC_PID_INIT_INO`).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
@@ -59,6 +62,11 @@ impl KernelLog {
     pub fn open() -> Field<KernelLog> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let records = openat(CWD, "/dev/kmsg", flags, Mode::empty()).map_err(Missing::of)?;
+        // In many a container something else is there.
+        let device = fstat(&records).map_err(Missing::of)?.st_rdev;
+        if (major(device), minor(device)) != KMSG {
+            return Err(Missing::Unsupported);
+        }
         seek(&records, SeekFrom::End(0)).map_err(Missing::of)?;
         let namespace = ProcDir::open(OsPid::own()).and_then(|own| own.link("ns/pid"));
         let same_numbers = namespace.is_ok_and(|namespace| namespace == FIRST_PID_NAMESPACE);

@@ -1,7 +1,7 @@
 //! A process that has been made: waiting for it, and what is told of its end.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,14 @@ use occ_sck::{
 };
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use crate::error::{SpawnError, WaitError};
 use crate::exit::{ExitReason, LastWords};
 use crate::report::ExitReport;
 use crate::spawner::Inner;
-use crate::sys::{self, Ended, Whom};
+use crate::sys::Ended;
+use crate::watch::EndWatch;
 
 /// More frames than a process can leave behind: a socket's buffer holds some hundred of the smallest.
 const MOST_FRAMES: usize = 10_000;
@@ -41,7 +42,7 @@ pub struct Exit {
 pub struct Child {
     os_pid: OsPid,
     /// `None` once it has been reaped.
-    pidfd: Option<OwnedFd>,
+    watch: Option<EndWatch>,
     control: Socket,
     started: Moment,
     label: Option<String>,
@@ -59,19 +60,16 @@ impl Child {
     ) -> Result<Child, SpawnError> {
         // Nobody reaps it but this child, so the number is still its own.
         let pid = os_pid.to_rustix().ok_or(SpawnError::DiedAtBirth)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-        let pidfd = pidfd.map_err(|source| {
+        let watch = EndWatch::of_child(os_pid).map_err(|source| {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
             let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
-            SpawnError::Io {
-                op: "pidfd_open",
-                source: source.into(),
-            }
+            let op = "pidfd_open";
+            SpawnError::Io { op, source }
         })?;
         let started = Moment::now();
         Ok(Child {
             os_pid,
-            pidfd: Some(pidfd),
+            watch: Some(watch),
             control,
             started,
             label: None,
@@ -160,7 +158,7 @@ impl Child {
     /// What the process said, as far as the kernel's answer confirms it.
     fn reason(&mut self, status: OsStatus) -> (ExitReason, Vec<Evidence>) {
         // A long report comes as a descriptor. This one has served, so there is room.
-        self.pidfd = None;
+        self.watch = None;
         let mut words = LastWords::default();
         let mut lost = None;
         let mut buffer = vec![0; MAX_DATAGRAM];
@@ -198,11 +196,11 @@ impl Child {
         let stolen = WaitError::Stolen {
             os_pid: self.os_pid,
         };
-        let Some(pidfd) = &self.pidfd else {
+        let Some(watch) = &self.watch else {
             return Err(stolen);
         };
         loop {
-            match sys::ended(Whom::Pidfd(pidfd.as_fd()), true) {
+            match watch.ended(true) {
                 Ok(Some(ended)) => return Ok(ended),
                 // Readable before the kernel has made all of it known.
                 Ok(None) => std::thread::yield_now(),
@@ -221,14 +219,11 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// What pidfd_send_signal(2) says.
+    /// What the kernel says.
     pub fn kill(&self) -> io::Result<()> {
-        let Some(pidfd) = &self.pidfd else {
-            return Ok(());
-        };
-        match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(error) => Err(error.into()),
+        match &self.watch {
+            Some(watch) => watch.signal(Signal::KILL),
+            None => Ok(()),
         }
     }
 }
@@ -236,18 +231,18 @@ impl Child {
 /// Readable once the process has ended and [`Child::try_wait`] will say how; of no more use once it has.
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd
+        self.watch
             .as_ref()
-            .map_or(self.control.as_fd(), |pidfd| pidfd.as_fd())
+            .map_or(self.control.as_fd(), |watch| watch.as_fd())
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         if self.exit.is_none()
-            && let Some(pidfd) = self.pidfd.take()
+            && let Some(watch) = self.watch.take()
         {
-            self.inner.adopt(pidfd);
+            self.inner.adopt(watch);
         }
     }
 }

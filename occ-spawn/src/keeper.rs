@@ -1,18 +1,18 @@
 //! The thread that a spawner keeps.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
-use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::Signal;
 
 use crate::boot::BootError;
 use crate::error::SpawnError;
 use crate::sys;
+use crate::watch::EndWatch;
 use crate::zygote::Zygote;
 
 /// The thread that is the parent of every process: the kernel ties their lives to it, not to the program
@@ -26,7 +26,7 @@ pub(crate) struct Keeper {
 
 enum Order {
     StartZygote(Sender<Result<Zygote, BootError>>),
-    Adopt(OwnedFd),
+    Adopt(EndWatch),
 }
 
 impl Keeper {
@@ -66,8 +66,8 @@ impl Keeper {
         Ok(answer.recv().map_err(|_| SpawnError::ZygoteDied)??)
     }
 
-    pub(crate) fn adopt(&self, pidfd: OwnedFd) {
-        self.order(Order::Adopt(pidfd));
+    pub(crate) fn adopt(&self, child: EndWatch) {
+        self.order(Order::Adopt(child));
     }
 }
 
@@ -84,7 +84,7 @@ impl Drop for Keeper {
 }
 
 fn keep(orders: &Receiver<Order>, bell: &OwnedFd) {
-    let mut adopted: Vec<OwnedFd> = Vec::new();
+    let mut adopted: Vec<EndWatch> = Vec::new();
     loop {
         let mut fds = vec![PollFd::new(bell, PollFlags::IN)];
         fds.extend(
@@ -97,13 +97,13 @@ fn keep(orders: &Receiver<Order>, bell: &OwnedFd) {
 
         let mut count = [0; 8];
         let _ = rustix::io::read(bell, &mut count);
-        adopted.retain(|pidfd| !reaped(pidfd, WaitIdOptions::NOHANG));
+        adopted.retain(|child| !reaped(child));
         loop {
             match orders.try_recv() {
                 Ok(Order::StartZygote(reply)) => {
                     let _ = reply.send(Zygote::start(None));
                 }
-                Ok(Order::Adopt(pidfd)) => adopted.push(pidfd),
+                Ok(Order::Adopt(child)) => adopted.push(child),
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => return end(&adopted),
             }
@@ -112,24 +112,18 @@ fn keep(orders: &Receiver<Order>, bell: &OwnedFd) {
 }
 
 /// Nobody waits for these any more.
-fn end(adopted: &[OwnedFd]) {
-    for pidfd in adopted {
-        let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+fn end(adopted: &[EndWatch]) {
+    for child in adopted {
+        let _ = child.signal(Signal::KILL);
     }
-    for pidfd in adopted {
-        reaped(pidfd, WaitIdOptions::empty());
+    for child in adopted {
+        while !reaped(child) {
+            child.wait();
+        }
     }
 }
 
-/// True once the process is reaped, by us or by somebody else. By pidfd: the number may be another's by
-/// then.
-fn reaped(pidfd: &OwnedFd, options: WaitIdOptions) -> bool {
-    loop {
-        let pidfd = WaitId::PidFd(pidfd.as_fd());
-        match rustix::process::waitid(pidfd, WaitIdOptions::EXITED | options) {
-            Ok(None) => return false,
-            Err(Errno::INTR) => {}
-            Ok(Some(_)) | Err(_) => return true,
-        }
-    }
+/// True once the process is reaped, by us or by somebody else.
+fn reaped(child: &EndWatch) -> bool {
+    !matches!(child.ended(true), Ok(None))
 }

@@ -58,6 +58,7 @@ mod spawner;
 mod sys;
 mod tail;
 mod title;
+mod watch;
 pub mod zygote;
 
 /// How a function is named to another process of the same image, and run there.
@@ -72,6 +73,7 @@ pub mod entry {
 /// How the kernel says that a child has ended.
 pub mod kernel {
     pub use crate::sys::{Ended, Whom, ended};
+    pub use crate::watch::EndWatch;
 }
 
 pub use child::{Child, Exit};

@@ -22,6 +22,7 @@ use crate::keeper::Keeper;
 use crate::options::{self, NotBegun, Options, Parcel};
 use crate::outcome::{End, ErrorReport, kind};
 use crate::sys;
+use crate::watch::EndWatch;
 use crate::zygote::{Args, Request, Zygote};
 
 /// How long a new process may take to say its first word before somebody looks whether it lives.
@@ -524,11 +525,11 @@ impl Inner {
     }
 
     /// Has a process reaped when it ends, that nobody waits for any more.
-    pub(crate) fn adopt(&self, pidfd: OwnedFd) {
+    pub(crate) fn adopt(&self, child: EndWatch) {
         if let Some(keeper) = &self.keeper
             && !self.is_forked()
         {
-            keeper.adopt(pidfd);
+            keeper.adopt(child);
         }
     }
 }

@@ -99,21 +99,52 @@ pub fn overflow(depth: u64) -> u64 {
 /// # Panics
 ///
 /// If the kernel refuses.
-#[doc(alias = "seccomp")]
 pub fn forbid_getppid() {
+    filter(&[(libc::SYS_getppid, None, libc::SECCOMP_RET_TRAP)]);
+}
+
+/// Lets system calls fail, for the calling thread and all that it starts: each by its number, or only with this first argument, with
+/// an errno.
+///
+/// # Panics
+///
+/// If the kernel refuses.
+pub fn refuse(calls: &[(libc::c_long, Option<u32>, i32)]) {
+    let errno = |errno: i32| libc::SECCOMP_RET_ERRNO | errno.unsigned_abs();
+    let rules: Vec<_> = calls
+        .iter()
+        .map(|(call, first, error)| (*call, *first, errno(*error)))
+        .collect();
+    filter(&rules);
+}
+
+/// For each call, and perhaps its first argument, what is to happen.
+#[doc(alias = "seccomp")]
+fn filter(rules: &[(libc::c_long, Option<u32>, u32)]) {
     const LOAD: u16 = 0x20;
     const JUMP_IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
+    /// Where the number stands, and the lower half of the first argument, on machines that begin with that.
+    const NUMBER: u32 = 0;
+    const FIRST: u32 = 16;
     let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let number = u32::try_from(libc::SYS_getppid).expect("a number");
-    let mut program = [
-        step(LOAD, 0, 0, 0),
-        step(JUMP_IF_EQUAL, 0, 1, number),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_TRAP),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    let mut program = Vec::new();
+    for (call, first, what) in rules {
+        let number = u32::try_from(*call).expect("a number");
+        program.push(step(LOAD, 0, 0, NUMBER));
+        match first {
+            None => program.push(step(JUMP_IF_EQUAL, 0, 1, number)),
+            Some(first) => {
+                program.push(step(JUMP_IF_EQUAL, 0, 3, number));
+                program.push(step(LOAD, 0, 0, FIRST));
+                program.push(step(JUMP_IF_EQUAL, 0, 1, *first));
+            }
+        }
+        program.push(step(RETURN, 0, 0, *what));
+    }
+    program.push(step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW));
     let filter = libc::sock_fprog {
-        len: 4,
+        len: u16::try_from(program.len()).expect("a short program"),
         filter: program.as_mut_ptr(),
     };
     // SAFETY: prctl takes these numbers.

@@ -6,6 +6,7 @@ mod containment;
 mod deaths;
 mod ending;
 mod exes;
+mod fallbacks;
 mod forks;
 mod hostile;
 mod in_flight;
