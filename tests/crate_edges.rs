@@ -32,7 +32,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "occ-spawn",
         ours: &["occ-proc", "occ-yeshup", "occ-sck"],
-        theirs: &["rustix", "libc", "anyhow", "postcard", "serde"],
+        theirs: &["rustix", "libc", "anyhow", "backtrace", "postcard", "serde"],
     },
     Rule {
         name: "occ-inbox",

@@ -6,7 +6,7 @@ use std::io;
 use occ_inbox::Pid;
 use occ_sck::{BlobError, DecodeError, EncodeError};
 use occ_spawn::boot::BootError;
-use occ_spawn::{ExitReason, ExitReport, Step};
+use occ_spawn::{Backtrace, ExitReason, ExitReport, Step};
 use thiserror::Error;
 
 use crate::protocol::NotSpawned;
@@ -225,7 +225,7 @@ impl fmt::Debug for RunError {
             RunError::Ended {
                 reason: ExitReason::Panic(panic),
                 ..
-            } => backtrace(f, panic.backtrace.as_deref()),
+            } => backtrace(f, panic.backtrace.as_ref()),
             _ => Ok(()),
         }
     }
@@ -244,8 +244,8 @@ fn causes(
     Ok(())
 }
 
-fn backtrace(f: &mut fmt::Formatter<'_>, backtrace: Option<&str>) -> fmt::Result {
+fn backtrace(f: &mut fmt::Formatter<'_>, backtrace: Option<&Backtrace>) -> fmt::Result {
     backtrace.map_or(Ok(()), |backtrace| {
-        write!(f, "\n\nBacktrace:\n{}", backtrace.trim_end())
+        write!(f, "\n\nBacktrace:\n{}", backtrace.text().trim_end())
     })
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use occ_proc::{Evidence, OsStatus, Signal, SignalInfo};
 use occ_sck::{DecodeError, Envelope, Term};
 
+use crate::backtrace::Backtrace;
 use crate::last_signal;
 use crate::outcome::{ErrorReport, PanicReport, STATUS_ERROR, STATUS_PANIC, STATUS_VALUE, kind};
 
@@ -74,7 +75,7 @@ impl fmt::Debug for Value {
 #[derive(Clone, Debug)]
 pub struct Failure {
     chain: Vec<String>,
-    backtrace: Option<String>,
+    backtrace: Option<Backtrace>,
     value: Option<Value>,
 }
 
@@ -84,9 +85,9 @@ impl Failure {
         &self.chain
     }
 
-    /// Where the error was made, if `RUST_BACKTRACE` asked for it.
-    pub fn backtrace(&self) -> Option<&str> {
-        self.backtrace.as_deref()
+    /// Where the error was made, if `RUST_LIB_BACKTRACE` or `RUST_BACKTRACE` asked for it.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        self.backtrace.as_ref()
     }
 
     /// The value that `fail` was called with.
@@ -105,7 +106,7 @@ pub struct Panic {
     /// The thread that panicked, if it was not the one that ran the function.
     pub thread: Option<String>,
     /// Where it happened, if `RUST_BACKTRACE` asked for it.
-    pub backtrace: Option<String>,
+    pub backtrace: Option<Backtrace>,
 }
 
 /// What a process has said of its own end so far. It is believed once the kernel has confirmed it.
@@ -183,7 +184,7 @@ impl ExitReason {
                 |said| {
                     ExitReason::Error(Failure {
                         chain: said.chain,
-                        backtrace: said.backtrace,
+                        backtrace: said.backtrace.map(Backtrace::new),
                         value: None,
                     })
                 },
@@ -203,7 +204,7 @@ impl ExitReason {
                         message: said.message,
                         location: said.location,
                         thread: said.thread,
-                        backtrace: said.backtrace,
+                        backtrace: said.backtrace.map(Backtrace::new),
                     })
                 },
             ),

@@ -265,5 +265,14 @@ fn call<F: Function<A>, A>(args: A) -> F::Output {
     // SAFETY: `F` is Copy, and whoever named it to this process had a value of it: every way to a
     // descriptor begins with one, given to `check_captures_nothing`.
     let function: F = unsafe { sys::conjure() };
-    function.call(args)
+    __rust_begin_short_backtrace(function, args)
+}
+
+/// Everything that called this is ours: a short backtrace ends at this name, whether we write it or `std`.
+#[inline(never)]
+fn __rust_begin_short_backtrace<F: Function<A>, A>(function: F, args: A) -> F::Output {
+    let result = function.call(args);
+    // Or this would be a jump, and the name nowhere on the stack.
+    std::hint::black_box(());
+    result
 }

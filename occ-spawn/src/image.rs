@@ -102,6 +102,11 @@ impl Image {
         address.wrapping_sub(sys::image_start()) as u64
     }
 
+    /// The address that is so far from the start of the image, whatever is there.
+    pub(crate) fn address_at(offset: u64) -> usize {
+        sys::image_start().wrapping_add(offset as usize)
+    }
+
     /// The address of `len` bytes at `offset`, if all of them are in one segment that can be read.
     pub(crate) fn address_of(&self, offset: u64, len: usize) -> Option<usize> {
         let address = self.start.checked_add(usize::try_from(offset).ok()?)?;

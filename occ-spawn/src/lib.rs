@@ -39,11 +39,13 @@
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod begin;
+mod backtrace;
 pub mod boot;
 mod child;
 mod descriptor;
 mod error;
 mod exit;
+mod frames;
 mod function;
 mod image;
 mod keeper;
@@ -54,6 +56,7 @@ mod panic;
 mod process;
 mod report;
 mod spare;
+mod resolver;
 mod spawner;
 mod sys;
 mod tail;
@@ -76,6 +79,7 @@ pub mod kernel {
     pub use crate::watch::EndWatch;
 }
 
+pub use backtrace::Backtrace;
 pub use child::{Child, Exit};
 pub use error::{SpawnError, WaitError};
 pub use exit::{ExitReason, Failure, Panic, Value};

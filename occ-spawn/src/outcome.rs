@@ -3,6 +3,8 @@
 use occ_sck::{EncodeError, Packet, Term};
 use serde::{Deserialize, Serialize};
 
+use crate::backtrace::Told;
+
 /// The kinds of frame between a process and whoever started it.
 pub mod kind {
     use occ_sck::kind::SPAWN;
@@ -33,6 +35,8 @@ pub mod kind {
     pub const START: u8 = SPAWN + 12;
     /// From a new process: it could not do what its options say, and ends.
     pub const NOT_BEGUN: u8 = SPAWN + 11;
+    /// From a helper that was asked for the names in a backtrace.
+    pub const BACKTRACE: u8 = SPAWN + 13;
 }
 
 /// The status of a process that ended with a value.
@@ -46,7 +50,7 @@ pub(crate) const STATUS_PANIC: i32 = 101;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ErrorReport {
     pub(crate) chain: Vec<String>,
-    pub(crate) backtrace: Option<String>,
+    pub(crate) backtrace: Option<Told>,
 }
 
 /// A panic, in words.
@@ -55,7 +59,7 @@ pub(crate) struct PanicReport {
     pub(crate) message: String,
     pub(crate) location: Option<String>,
     pub(crate) thread: Option<String>,
-    pub(crate) backtrace: Option<String>,
+    pub(crate) backtrace: Option<Told>,
 }
 
 /// How a process ends: its report, ready to be sent, and its status.
@@ -90,11 +94,9 @@ impl End {
 
     /// With an error: its chain, and its backtrace if one was asked for.
     pub fn error(error: &anyhow::Error) -> End {
-        let backtrace = error.backtrace();
-        let captured = backtrace.status() == std::backtrace::BacktraceStatus::Captured;
         End::words(ErrorReport {
             chain: error.chain().map(ToString::to_string).collect(),
-            backtrace: captured.then(|| backtrace.to_string()),
+            backtrace: Told::of_error(error),
         })
     }
 

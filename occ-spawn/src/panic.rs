@@ -13,7 +13,6 @@
 //! told whether its panic can unwind.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::OnceLock;
@@ -21,13 +20,16 @@ use std::thread::ThreadId;
 
 use occ_sck::{Deadline, Packet};
 
+use crate::backtrace::Told;
+use crate::frames::Frames;
 use crate::outcome::{End, PanicReport, kind};
 use crate::{process, sys};
 
-/// Most bytes of a message, and of a backtrace: both together fit one datagram, which a signal handler can send
-/// without memory.
+/// Most bytes of a message: it fits one datagram with all else, which a signal handler can send without memory.
 const MESSAGE: usize = 16 * 1024;
-const BACKTRACE: usize = 40 * 1024;
+
+/// What core says where a destructor has panicked during a panic: no more than that it cannot go on.
+const IN_CLEANUP: &str = "panic in a destructor during cleanup";
 
 /// The thread that runs the process's function.
 static FUNCTION_THREAD: OnceLock<ThreadId> = OnceLock::new();
@@ -67,8 +69,12 @@ fn remember(info: &PanicHookInfo<'_>) {
         let Ok(mut last) = last.try_borrow_mut() else {
             return;
         };
+        let report = PanicReport::of(info);
+        // What it cannot go on from is the one before.
+        if report.message == IN_CLEANUP && last.is_some() {
+            return;
+        }
         HAS_LAST.set(true);
-        let report = PanicReport::of(info, last.take().map(|last| last.report));
         *last = Packet::of(kind::PANIC, &report)
             .ok()
             .map(|packet| Last { report, packet });
@@ -81,11 +87,14 @@ pub(crate) fn catch(function: impl FnOnce() -> End) -> End {
     match catch_unwind(AssertUnwindSafe(function)) {
         Ok(end) => end,
         Err(payload) => {
-            // The hook knows more than the payload, unless the program has put its own in its place.
+            let message = cut(message_of(payload.as_ref()), MESSAGE);
+            // The hook knows more than the payload, unless the program has put its own in its place, or this is the panic of
+            // another thread, thrown on.
             let told = LAST.try_with(|last| last.try_borrow_mut().ok()?.take());
             let report = told.ok().flatten().map(|last| last.report);
-            End::panic(&report.unwrap_or_else(|| PanicReport {
-                message: message_of(payload.as_ref()),
+            let report = report.filter(|report| report.message == message);
+            End::panic(&report.unwrap_or(PanicReport {
+                message,
                 location: None,
                 thread: None,
                 backtrace: None,
@@ -117,23 +126,15 @@ pub(crate) fn tell_abort() -> bool {
 }
 
 impl PanicReport {
-    fn of(info: &PanicHookInfo<'_>, before: Option<PanicReport>) -> PanicReport {
-        let backtrace = Backtrace::capture();
-        let captured = backtrace.status() == BacktraceStatus::Captured;
-        let report = PanicReport {
+    fn of(info: &PanicHookInfo<'_>) -> PanicReport {
+        PanicReport {
             message: cut(message_of(info.payload()), MESSAGE),
             location: info
                 .location()
                 .map(|location| cut(location.to_string(), MESSAGE / 4)),
             thread: (!on_function_thread())
                 .then(|| std::thread::current().name().unwrap_or("?").to_owned()),
-            backtrace: captured.then(|| cut(backtrace.to_string(), BACKTRACE)),
-        };
-        // A panic out of a destructor is followed by one of core's own, which says no more than that it
-        // cannot go on. What it cannot go on from is the one before.
-        match before {
-            Some(before) if report.message == "panic in a destructor during cleanup" => before,
-            _ => report,
+            backtrace: Frames::of_panic().map(Told::Frames),
         }
     }
 }

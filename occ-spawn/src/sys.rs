@@ -10,6 +10,7 @@ mod hook;
 mod image;
 mod signals;
 mod threads;
+mod unwind;
 mod wiped;
 
 pub(crate) use descriptors::{borrow, close, close_from, duplicate_to, own as own_fd};
@@ -22,5 +23,6 @@ pub(crate) use signals::{
     default_sigpipe, set_up_signals, sigchld_is_ignored, unblock_signals, with_signals_blocked,
 };
 pub(crate) use threads::{is_single_threaded, was_single_threaded};
+pub(crate) use unwind::{each_object, return_addresses};
 pub use wiped::is_fork;
 pub(crate) use wiped::{Own, is_first_to_end, map_own_record, own, set_own};

@@ -6,7 +6,7 @@ use std::fs;
 
 use anyhow::Context;
 use occ_test_support::{LIMIT, dead, role, test_path};
-use occasional::{Down, ExitReason, Failure, Panic, receive, run, spawn_monitor};
+use occasional::{Backtrace, Down, ExitReason, Failure, Panic, receive, run, spawn_monitor};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// The reason of the one process that the caller has spawned with a monitor.
@@ -274,14 +274,14 @@ fn backtraces() -> anyhow::Result<()> {
     };
     check(
         asked,
-        failure.backtrace(),
+        failure.backtrace().map(Backtrace::text),
         "open_what_is_not_there",
         &failure,
         &panic,
     );
     check(
         asked,
-        panic.backtrace.as_deref(),
+        panic.backtrace.as_ref().map(Backtrace::text),
         "panic_with",
         &failure,
         &panic,

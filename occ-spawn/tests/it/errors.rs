@@ -70,12 +70,10 @@ fn an_error_has_a_backtrace_only_where_it_was_asked_for() {
     }
     let exit = run(asked, (Some("1".to_owned()),));
     let backtrace = failure(&exit).backtrace().unwrap();
-    assert!(backtrace.contains("asked"), "{backtrace}");
-    assert_eq!(
-        failure(&run(asked, (Some("0".to_owned()),))).backtrace(),
-        None
-    );
-    assert_eq!(failure(&run(asked, (None,))).backtrace(), None);
+    assert!(backtrace.text().contains("asked"), "{backtrace}");
+    for not in [Some("0".to_owned()), None] {
+        assert!(failure(&run(asked, (not,))).backtrace().is_none());
+    }
 }
 
 /// SP-16

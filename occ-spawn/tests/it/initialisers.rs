@@ -8,13 +8,15 @@ use occ_test_support::{isolated, role, test_path};
 
 use crate::{end_of, raw, value};
 
-const KEY: &str = "OCC_TEST_INITIALISER";
+pub(crate) const KEY: &str = "OCC_TEST_INITIALISER";
 
 /// Runs in every start of this test binary.
 pub(crate) fn run() {
     match std::env::var(KEY).as_deref() {
         Ok("print") => print!("[initialised]"),
         Ok("thread") => drop(std::thread::spawn(|| raw::stay())),
+        Ok("end") => raw::exit_now(0),
+        Ok("stay") => raw::stay(),
         Ok("open") => std::mem::forget(std::fs::File::open("/dev/zero")),
         _ => {}
     }

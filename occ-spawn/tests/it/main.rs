@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod arguments;
+mod backtraces;
 mod built;
 mod compile_fail;
 mod descriptors;

@@ -46,13 +46,11 @@ fn a_panic_has_a_backtrace_only_where_it_was_asked_for() {
         panic!("as asked");
     }
     let exit = run(asked, (Some("1".to_owned()),));
-    let backtrace = panic_of(&exit).backtrace.as_deref().unwrap();
-    assert!(backtrace.contains("asked"), "{backtrace}");
-    assert_eq!(
-        panic_of(&run(asked, (Some("0".to_owned()),))).backtrace,
-        None
-    );
-    assert_eq!(panic_of(&run(asked, (None,))).backtrace, None);
+    let backtrace = panic_of(&exit).backtrace.as_ref().unwrap();
+    assert!(backtrace.text().contains("asked"), "{backtrace}");
+    for not in [Some("0".to_owned()), None] {
+        assert!(panic_of(&run(asked, (not,))).backtrace.is_none());
+    }
 }
 
 #[test]
