@@ -62,6 +62,28 @@ pub enum Evidence {
         /// Its name.
         exe: String,
     },
+    /// It had panicked, and that was not its end: on another thread, or what panicked was caught.
+    PanickedBefore {
+        /// How often.
+        count: u64,
+        /// The last few, the oldest first.
+        last: Vec<EarlierPanic>,
+    },
+}
+
+/// A panic that was not the end of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct EarlierPanic {
+    /// Which of the process's panics it was, from 1.
+    pub number: u64,
+    /// What it said, or the beginning of it.
+    pub message: String,
+    /// File, line and column.
+    pub location: Option<String>,
+    /// The thread that panicked, if it was not the one that ran the function.
+    pub thread: Option<String>,
 }
 
 /// A signal that was sent by those who keep this record.
@@ -118,6 +140,18 @@ impl Sent {
     }
 }
 
+impl EarlierPanic {
+    /// A panic of which nothing else is known.
+    pub fn new(number: u64, message: String) -> EarlierPanic {
+        EarlierPanic {
+            number,
+            message,
+            location: None,
+            thread: None,
+        }
+    }
+}
+
 impl SignalInfo {
     /// A signal of which nothing else is known.
     pub fn new(signal: i32, code: i32, thread: String) -> SignalInfo {
@@ -166,6 +200,27 @@ impl fmt::Display for Evidence {
                 write!(f, "it left process {os_pid} ({name}) behind")
             }
             Evidence::Executed { exe } => write!(f, "it had become {exe}"),
+            Evidence::PanickedBefore { count, last } => {
+                let times = if *count == 1 { "panic" } else { "panics" };
+                write!(f, "{count} {times} before")?;
+                match last.last() {
+                    Some(panic) => write!(f, ", the last: {panic}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for EarlierPanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(location) = &self.location {
+            write!(f, " at {location}")?;
+        }
+        match &self.thread {
+            Some(thread) => write!(f, " on thread {thread}"),
+            None => Ok(()),
         }
     }
 }

@@ -66,7 +66,7 @@ mod verdict;
 
 pub use command_line::command_line;
 pub use diff::{Change, Diff};
-pub use evidence::{Evidence, Sent, SignalInfo};
+pub use evidence::{EarlierPanic, Evidence, Sent, SignalInfo};
 pub use fds::{Fd, FdTarget};
 pub use holders::{Holder, Holders};
 pub use kernel_log::{KernelLog, OomKill, oom_kills};

@@ -181,7 +181,7 @@ impl Child {
         }
         let evidence = match self.executes {
             true => Vec::new(),
-            false => words.evidence(status).into_iter().collect(),
+            false => words.evidence(status),
         };
         let reason = match (words.confirmed_by(status), lost) {
             (None, Some(error)) if status.signal().is_none() => {

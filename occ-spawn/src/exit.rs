@@ -7,8 +7,8 @@ use occ_proc::{Evidence, OsStatus, Signal, SignalInfo};
 use occ_sck::{DecodeError, Envelope, Term};
 
 use crate::backtrace::Backtrace;
-use crate::last_signal;
 use crate::outcome::{ErrorReport, PanicReport, STATUS_ERROR, STATUS_PANIC, STATUS_VALUE, kind};
+use crate::{earlier, last_signal};
 
 /// Why a process ended.
 ///
@@ -107,6 +107,8 @@ pub struct Panic {
     pub thread: Option<String>,
     /// Where it happened, if `RUST_BACKTRACE` asked for it.
     pub backtrace: Option<Backtrace>,
+    /// Which of the process's panics it was.
+    pub(crate) number: u64,
 }
 
 /// What a process has said of its own end so far. It is believed once the kernel has confirmed it.
@@ -116,6 +118,8 @@ pub struct LastWords {
     panic: Option<Envelope>,
     /// What the first handler was told. Where two threads fault at once, the kernel ends the process by the first.
     signal: Option<SignalInfo>,
+    /// Panics that were not the end.
+    earlier: Option<Evidence>,
 }
 
 impl LastWords {
@@ -125,6 +129,7 @@ impl LastWords {
             kind::VALUE | kind::ERROR | kind::FAILURE => self.outcome = Some(envelope),
             kind::PANIC => self.panic = Some(envelope),
             kind::SIGNAL => self.signal = self.signal.take().or(last_signal::read(&envelope)),
+            kind::PANICKED_BEFORE => self.earlier = earlier::read(&envelope),
             _ => return Some(envelope),
         }
         None
@@ -132,11 +137,20 @@ impl LastWords {
 
     /// True if it has said nothing.
     pub fn is_empty(&self) -> bool {
-        self.outcome.is_none() && self.panic.is_none() && self.signal.is_none()
+        self.outcome.is_none()
+            && self.panic.is_none()
+            && self.signal.is_none()
+            && self.earlier.is_none()
     }
 
-    /// What it has said that speaks for one cause or another of the end that the kernel tells.
-    pub fn evidence(&self, status: OsStatus) -> Option<Evidence> {
+    /// What it has said of how it came to the end that the kernel tells.
+    pub fn evidence(&self, status: OsStatus) -> Vec<Evidence> {
+        let of_signal = self.evidence_of_signal(status);
+        of_signal.into_iter().chain(self.earlier.clone()).collect()
+    }
+
+    /// What speaks for one cause or another of a signal.
+    fn evidence_of_signal(&self, status: OsStatus) -> Option<Evidence> {
         let number = status.signal()?.number();
         match &self.signal {
             Some(info) => Some(Evidence::Told(info.clone())),
@@ -205,6 +219,7 @@ impl ExitReason {
                         location: said.location,
                         thread: said.thread,
                         backtrace: said.backtrace.map(Backtrace::new),
+                        number: said.number,
                     })
                 },
             ),

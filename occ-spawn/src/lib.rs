@@ -43,6 +43,7 @@ mod backtrace;
 pub mod boot;
 mod child;
 mod descriptor;
+mod earlier;
 mod error;
 mod exit;
 mod frames;
@@ -85,8 +86,8 @@ pub use error::{SpawnError, WaitError};
 pub use exit::{ExitReason, Failure, Panic, Value};
 pub use function::{Arguments, Function, Outcome, result_kind};
 pub use occ_proc::{
-    Cause, Confidence, Evidence, Field, Io, Missing, Moment, OsPid, OsStatus, Sent, Signal,
-    SignalInfo, Switches, Usage, Verdict,
+    Cause, Confidence, EarlierPanic, Evidence, Field, Io, Missing, Moment, OsPid, OsStatus, Sent,
+    Signal, SignalInfo, Switches, Usage, Verdict,
 };
 pub use options::{Limit, NotBegun, Options, Stdio, Step};
 pub use process::{exit, fail};

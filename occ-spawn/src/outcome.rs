@@ -37,6 +37,8 @@ pub mod kind {
     pub const NOT_BEGUN: u8 = SPAWN + 11;
     /// From a helper that was asked for the names in a backtrace.
     pub const BACKTRACE: u8 = SPAWN + 13;
+    /// The process has panicked before, and that was not its end.
+    pub const PANICKED_BEFORE: u8 = SPAWN + 14;
 }
 
 /// The status of a process that ended with a value.
@@ -56,6 +58,8 @@ pub(crate) struct ErrorReport {
 /// A panic, in words.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PanicReport {
+    /// Which of the process's panics it was, from 1; 0 if that is not known.
+    pub(crate) number: u64,
     pub(crate) message: String,
     pub(crate) location: Option<String>,
     pub(crate) thread: Option<String>,

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | leaves the function | [`catch`], by the process's ordinary end |
 //! | cannot unwind: `panic = "abort"`, a destructor during another panic, `extern "C"` | [`tell_abort`] |
-//! | is caught, or ends another thread | nobody |
+//! | is caught, or ends another thread | nobody; it is evidence (`earlier.rs`) |
 //!
 //! `tell_abort` runs in the handler of SIGABRT, because after the hook nothing of ours runs any more, and the hook is not
 //! told whether its panic can unwind.
@@ -23,7 +23,7 @@ use occ_sck::{Deadline, Packet};
 use crate::backtrace::Told;
 use crate::frames::Frames;
 use crate::outcome::{End, PanicReport, kind};
-use crate::{process, sys};
+use crate::{earlier, process, sys};
 
 /// Most bytes of a message: it fits one datagram with all else, which a signal handler can send without memory.
 const MESSAGE: usize = 16 * 1024;
@@ -69,12 +69,13 @@ fn remember(info: &PanicHookInfo<'_>) {
         let Ok(mut last) = last.try_borrow_mut() else {
             return;
         };
-        let report = PanicReport::of(info);
+        let mut report = PanicReport::of(info);
         // What it cannot go on from is the one before.
         if report.message == IN_CLEANUP && last.is_some() {
             return;
         }
         HAS_LAST.set(true);
+        report.number = earlier::note(&report);
         *last = Packet::of(kind::PANIC, &report)
             .ok()
             .map(|packet| Last { report, packet });
@@ -93,7 +94,11 @@ pub(crate) fn catch(function: impl FnOnce() -> End) -> End {
             let told = LAST.try_with(|last| last.try_borrow_mut().ok()?.take());
             let report = told.ok().flatten().map(|last| last.report);
             let report = report.filter(|report| report.message == message);
+            if let Some(report) = &report {
+                earlier::is_the_end(report.number);
+            }
             End::panic(&report.unwrap_or(PanicReport {
+                number: 0,
                 message,
                 location: None,
                 thread: None,
@@ -128,6 +133,7 @@ pub(crate) fn tell_abort() -> bool {
 impl PanicReport {
     fn of(info: &PanicHookInfo<'_>) -> PanicReport {
         PanicReport {
+            number: 0,
             message: cut(message_of(info.payload()), MESSAGE),
             location: info
                 .location()
@@ -139,7 +145,7 @@ impl PanicReport {
     }
 }
 
-fn cut(mut text: String, most: usize) -> String {
+pub(crate) fn cut(mut text: String, most: usize) -> String {
     text.truncate(text.floor_char_boundary(most));
     text
 }

@@ -361,6 +361,7 @@ fn report(end: End) -> i32 {
             end.status
         };
     };
+    crate::earlier::tell(control);
     let Err(error) = send(&end.packet, control) else {
         return end.status;
     };

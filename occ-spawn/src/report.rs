@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use occ_proc::{Evidence, Moment, OsPid, OsStatus, SignalInfo, Usage, Verdict};
 
+use crate::earlier;
 use crate::exit::{ExitReason, Panic};
 use crate::tail::Tail;
 
@@ -49,9 +50,12 @@ impl ExitReport {
     pub fn new(
         os_pid: OsPid,
         status: OsStatus,
-        evidence: Vec<Evidence>,
+        mut evidence: Vec<Evidence>,
         reason: &ExitReason,
     ) -> ExitReport {
+        if let ExitReason::Panic(panic) = reason {
+            earlier::leave_out(&mut evidence, panic.number);
+        }
         let verdict = Verdict::new(status, &evidence);
         let how = match reason {
             // Who was killed has not ended for a reason of its own.
@@ -61,6 +65,7 @@ impl ExitReport {
             ExitReason::Signal(_) => verdict.to_string(),
             reason => reason.to_string(),
         };
+        let how = how + &earlier::in_short(&evidence);
         ExitReport {
             os_pid: Some(os_pid),
             status: Some(status),

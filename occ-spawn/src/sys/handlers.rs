@@ -127,6 +127,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_voi
     if !(is_abort && crate::panic::tell_abort()) {
         last_signal::tell(&told);
     }
+    crate::earlier::tell_from_handler();
 
     set_action(signal, libc::SIG_DFL, 0);
     if told.stack_overflow {

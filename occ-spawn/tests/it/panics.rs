@@ -1,6 +1,6 @@
 //! A process that panics: what is a panic, what is survived, what aborts.
 
-use occ_spawn::{Exit, ExitReason, Panic, Spawner};
+use occ_spawn::{EarlierPanic, Evidence, Exit, ExitReason, Panic, Spawner};
 
 use crate::{raw, run, signal, value};
 
@@ -114,6 +114,176 @@ fn a_panic_on_another_thread_that_is_survived_is_no_exit() {
         format!("{}", ended.is_err())
     }
     assert_eq!(value::<String>(&run(survive, ())), "true");
+}
+
+/// The panics that were not the end of a process: how many, and the last few.
+fn before(exit: &Exit) -> (u64, &[EarlierPanic]) {
+    let found = exit.report.evidence.iter().find_map(|piece| match piece {
+        Evidence::PanickedBefore { count, last } => Some((*count, last.as_slice())),
+        _ => None,
+    });
+    found.unwrap_or((0, &[]))
+}
+
+#[test]
+fn panics_that_are_survived_are_evidence_and_change_no_reason() {
+    fn survive() -> u8 {
+        let worker = std::thread::Builder::new().name("worker".to_owned());
+        let worker = worker.spawn(|| panic!("elsewhere")).unwrap();
+        let _ = worker.join();
+        let _ = std::panic::catch_unwind(|| panic!("here"));
+        7
+    }
+    let exit = run(survive, ());
+    assert_eq!(value::<u8>(&exit), 7);
+    let (count, last) = before(&exit);
+    assert_eq!((count, last.len()), (2, 2));
+    assert_eq!(
+        (last[0].message.as_str(), last[0].thread.as_deref()),
+        ("elsewhere", Some("worker"))
+    );
+    assert_eq!((last[1].message.as_str(), &last[1].thread), ("here", &None));
+    assert!(last[1].location.as_ref().unwrap().contains("panics.rs:"));
+    assert!(
+        exit.report
+            .to_string()
+            .contains(" (2 panics before) after "),
+        "{}",
+        exit.report
+    );
+
+    // The control.
+    let exit = run(|| 7_u8, ());
+    assert_eq!(before(&exit).0, 0);
+    assert!(
+        !exit.report.to_string().contains("before"),
+        "{}",
+        exit.report
+    );
+}
+
+#[test]
+fn they_are_told_whatever_the_end_is_if_the_process_can_speak() {
+    fn caught() {
+        let _ = std::panic::catch_unwind(|| panic!("caught"));
+    }
+    fn is_told(exit: &Exit) {
+        let (count, last) = before(exit);
+        assert_eq!(count, 1, "{}", exit.report);
+        assert_eq!(last[0].message, "caught");
+        assert!(
+            exit.report.to_string().contains(" (1 panic before) "),
+            "{}",
+            exit.report
+        );
+    }
+    let fails = || -> anyhow::Result<()> {
+        caught();
+        Err(anyhow::anyhow!("failed"))
+    };
+    is_told(&run(fails, ()));
+    let exits = || -> () {
+        caught();
+        occ_spawn::exit(7_u8)
+    };
+    is_told(&run(exits, ()));
+    let panics = || {
+        caught();
+        panic!("the end")
+    };
+    let exit = run(panics, ());
+    assert_eq!(panic_of(&exit).message, "the end");
+    is_told(&exit);
+    let faults = || {
+        caught();
+        raw::fault()
+    };
+    let exit = run(faults, ());
+    assert_eq!(signal(&exit), libc::SIGSEGV);
+    is_told(&exit);
+    let aborts = || {
+        caught();
+        std::process::abort()
+    };
+    let exit = run(aborts, ());
+    assert_eq!(signal(&exit), libc::SIGABRT);
+    is_told(&exit);
+
+    // One that ends without a word tells nothing.
+    let leaves = || {
+        caught();
+        raw::exit_now(3)
+    };
+    assert_eq!(before(&run(leaves, ())).0, 0);
+}
+
+#[test]
+fn of_many_the_number_and_the_last_are_told() {
+    fn worker() {
+        for n in 0..1000 {
+            let _ = std::panic::catch_unwind(|| panic!("{n} {}", "x".repeat(1 << 20)));
+        }
+    }
+    let exit = run(worker, ());
+    let (count, last) = before(&exit);
+    assert_eq!(count, 1000);
+    let begins = |panic: &EarlierPanic, n: u64| {
+        panic.number == n + 1
+            && panic.message.starts_with(&format!("{n} xxx"))
+            && panic.message.len() < 1000
+    };
+    assert!(
+        last.len() == 3 && begins(&last[0], 997) && begins(&last[2], 999),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn the_panic_that_is_the_end_is_not_one_before_it() {
+    let exit = run(|| panic!("the end"), ());
+    assert_eq!(before(&exit), (0, &[][..]));
+
+    // Said by a signal handler, which cannot leave it out.
+    fn both() {
+        let _bomb = Bomb;
+        panic!("first");
+    }
+    let exit = run(both, ());
+    assert_eq!(panic_of(&exit).message, "second");
+    let (count, last) = before(&exit);
+    assert_eq!((count, last[0].message.as_str()), (1, "first"));
+}
+
+#[test]
+fn what_is_thrown_on_is_not_the_panic_that_was_caught_before_it() {
+    fn throws_on() {
+        let _ = std::panic::catch_unwind(|| panic!("caught"));
+        let worker = std::thread::spawn(|| panic!("of the worker"));
+        let Err(payload) = worker.join();
+        std::panic::resume_unwind(payload)
+    }
+    let exit = run(throws_on, ());
+    assert_eq!(panic_of(&exit).message, "of the worker");
+    let messages: Vec<&str> = before(&exit)
+        .1
+        .iter()
+        .map(|panic| panic.message.as_str())
+        .collect();
+    assert_eq!(messages, ["caught", "of the worker"]);
+}
+
+#[test]
+fn what_a_fork_panics_over_is_not_told() {
+    fn forks() {
+        match raw::fork() {
+            None => {
+                let _ = std::panic::catch_unwind(|| panic!("in a fork"));
+                raw::exit_now(0)
+            }
+            Some(fork) => assert_eq!(raw::wait_for(fork), 0),
+        }
+    }
+    assert_eq!(before(&run(forks, ())).0, 0);
 }
 
 #[test]
