@@ -17,6 +17,7 @@
 //! | can it be tested here? | [`skipped`] says that it cannot |
 //! | does it hang? | [`deadline`]: a hang becomes a failure |
 //! | what does it do at a terminal? | [`pty`] |
+//! | how is a program built that way? | [`mod@workshop`]: a package of its own |
 //! | what if its host is killed? | [`role`]: the test binary as another program |
 //!
 //! Helpers panic instead of returning errors: their callers are tests.
@@ -41,6 +42,7 @@ pub mod stat;
 pub mod stress;
 pub mod test_path;
 pub mod tree;
+pub mod workshop;
 
 mod poll;
 mod reaper;

@@ -73,6 +73,18 @@ pub fn own_network() -> io::Result<()> {
     }
 }
 
+/// Sets a variable of the environment, in a process that has one thread.
+pub fn set_env(key: &str, value: &str) {
+    // SAFETY: the caller's process has one thread.
+    unsafe { std::env::set_var(key, value) }
+}
+
+/// Removes one, likewise.
+pub fn remove_env(key: &str) {
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(key) }
+}
+
 /// Sends the calling thread a signal.
 pub fn raise(signal: i32) {
     // SAFETY: raise takes any number.

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
-use occ_test_support::isolated;
-
-use crate::workshop::Workshop;
+use occ_test_support::{isolated, workshop};
 
 const PROGRAM: &str = r#"
+    use occ_spawn::{ExitReason, Spawner};
+
     fn add(a: i32, b: i32) -> i32 {
         a + b
     }
@@ -26,6 +26,9 @@ const PROGRAM: &str = r#"
         for child in &mut children {
             let exit = child.wait().unwrap();
             println!("{:?} {}", exit.report.status.unwrap(), exit.reason);
+            if let ExitReason::Panic(panic) = exit.reason && let Some(backtrace) = panic.backtrace {
+                println!("{backtrace}");
+            }
         }
     }"#;
 
@@ -35,8 +38,11 @@ const PROGRAM: &str = r#"
 fn a_program_with_panic_abort_fat_lto_and_no_symbols_works() {
     let profile = "[profile.dev]\npanic = \"abort\"\nlto = \"fat\"\nopt-level = 2\nstrip = true\ncodegen-units = 1\n";
     isolated!(|| {
-        let program = Workshop::new("built", profile).build(PROGRAM).unwrap();
-        let output = Command::new(program).output().unwrap();
+        let program = workshop!("built", profile).build(PROGRAM).unwrap();
+        let output = Command::new(&program)
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}");
         let lines: Vec<&str> = text.lines().collect();
@@ -53,5 +59,13 @@ fn a_program_with_panic_abort_fat_lto_and_no_symbols_works() {
             "{text}"
         );
         assert!(lines[4].ends_with("was killed by SIGABRT"), "{text}");
+
+        // Where there are no names, there are places.
+        let output = Command::new(&program)
+            .env("RUST_BACKTRACE", "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.matches("   0: image+0x").count(), 2, "{text}");
     });
 }

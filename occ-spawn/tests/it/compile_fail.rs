@@ -3,7 +3,7 @@
 //! A check of a size is made when a program is *built*, and neither `cargo check` nor a `compile_fail` doctest gets so
 //! far. So small packages are built.
 
-use crate::workshop::Workshop;
+use occ_test_support::workshop;
 
 /// A mistake: what it is, the program, and what the compiler must say.
 struct Mistake {
@@ -239,8 +239,9 @@ const RIGHT: &str = r#"
 
 #[test]
 fn mistakes_are_compile_errors_that_name_the_culprit_and_the_remedy() {
-    let workshop = Workshop::new("compile-fail", "");
-    if let Err(text) = workshop.build(RIGHT) {
+    let workshop = workshop!("compile-fail", "");
+    let build = |program: &str| workshop.build(&format!("use occ_spawn::Spawner;\n\n{program}\n"));
+    if let Err(text) = build(RIGHT) {
         panic!("what is right does not compile:\n{text}");
     }
     for Mistake {
@@ -249,7 +250,7 @@ fn mistakes_are_compile_errors_that_name_the_culprit_and_the_remedy() {
         says,
     } in MISTAKES
     {
-        let Err(text) = workshop.build(program) else {
+        let Err(text) = build(program) else {
             panic!("{name} compiles")
         };
         for expected in *says {
@@ -259,5 +260,5 @@ fn mistakes_are_compile_errors_that_name_the_culprit_and_the_remedy() {
             );
         }
     }
-    workshop.build(RIGHT).unwrap();
+    build(RIGHT).unwrap();
 }

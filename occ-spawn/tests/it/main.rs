@@ -22,7 +22,6 @@ mod refusals;
 mod signals;
 mod values;
 mod waiting;
-mod workshop;
 mod zygote_dies;
 
 use occ_sck::{Channel, Limits, Socket, Term};

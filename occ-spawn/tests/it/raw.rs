@@ -4,7 +4,9 @@
     reason = "the system calls that a crate like this must survive"
 )]
 
-pub(crate) use occ_test_support::raw::{close, exit_now, fork, stay, wait_for};
+pub(crate) use occ_test_support::raw::{
+    close, exit_now, fork, remove_env, set_env, stay, wait_for,
+};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -103,16 +105,6 @@ pub(crate) fn cached_tid() -> i32 {
     unsafe { libc::pthread_mutex_lock(&raw mut *mutex) };
     // SAFETY: `__lock`, `__count`, `__owner`: the layout of glibc's pthread_mutex_t is part of its ABI.
     unsafe { (&raw const *mutex).cast::<i32>().wrapping_add(2).read() }
-}
-
-pub(crate) fn set_env(key: &str, value: &str) {
-    // SAFETY: the caller's process has one thread.
-    unsafe { std::env::set_var(key, value) }
-}
-
-pub(crate) fn remove_env(key: &str) {
-    // SAFETY: as above.
-    unsafe { std::env::remove_var(key) }
 }
 
 /// What [`initialisers`](crate::initialisers) asks for, before `main`, in every start of this test binary.
