@@ -159,6 +159,13 @@ fn cpu_limit(os_pid: OsPid, usage: &Usage) -> Option<Evidence> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    use occ_proc::{Cause, Confidence, Verdict};
+    use occ_yeshup::CommandExt;
+
     use super::*;
 
     fn killed() -> OsStatus {
@@ -203,6 +210,48 @@ mod tests {
             ..Known::default()
         };
         assert_eq!(of(&mut clues, known), []);
+    }
+
+    /// It comes as SIGKILL from nobody, as that of the out-of-memory killer does.
+    #[test]
+    fn what_the_death_of_its_parent_has_killed_is_not_called_out_of_memory() {
+        let mut clues = Clues::new();
+        let armed = || {
+            let mut cat = Command::new("cat");
+            cat.stdin(Stdio::piped()).stdout(Stdio::piped());
+            cat.die_with_parent().spawn().expect("cat")
+        };
+        // The signal follows the thread that made the child.
+        let mut dead = std::thread::scope(|scope| scope.spawn(armed).join().expect("a child"));
+        let os_pid = OsPid::new(dead.id());
+        // Until its input is closed, which waiting does, it has no other reason to end.
+        let stdin = dead.stdin.take();
+        let status = dead.wait().expect("wait");
+        drop(stdin);
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        let evidence = clues.of(os_pid, killed(), &Usage::NONE, Known::default());
+        let verdict = Verdict::new(killed(), &evidence);
+        let elsewhere =
+            |piece: &Evidence| matches!(piece, Evidence::OomKills { count, .. } if *count > 0);
+        if evidence.iter().any(elsewhere) {
+            // Somebody else was killed for that meanwhile, and without a log nobody knows who.
+            assert_ne!(verdict.confidence, Confidence::Certain);
+        } else {
+            let unknown = matches!(verdict.cause, Cause::SenderUnknown { .. });
+            assert!(
+                unknown && verdict.confidence == Confidence::Certain,
+                "{verdict:?}"
+            );
+        }
+
+        // The control: one whose parent lives.
+        let mut alive = armed();
+        let mut stdin = alive.stdin.take().expect("a pipe");
+        stdin.write_all(b"!").expect("it lives");
+        let mut stdout = alive.stdout.take().expect("a pipe");
+        stdout.read_exact(&mut [0]).expect("it lives");
+        drop(stdin);
+        assert!(alive.wait().expect("wait").success());
     }
 
     #[test]

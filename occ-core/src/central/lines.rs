@@ -118,7 +118,12 @@ impl Central {
                 self.not_made(serial, self.not_forked(serial, errno));
             }
             kind::REQUEST if from_itself => self.request(serial, envelope),
-            spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC | spawn::SIGNAL
+            spawn::VALUE
+            | spawn::ERROR
+            | spawn::FAILURE
+            | spawn::PANIC
+            | spawn::SIGNAL
+            | spawn::PANICKED_BEFORE
                 if from_itself =>
             {
                 // A report is kept until the end, and needs none.
