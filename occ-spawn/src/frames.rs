@@ -59,19 +59,9 @@ impl Frames {
     /// more to do.
     ///
     /// `std` walks the stack when an error is made, and looks for names when that is to be shown. It gives the addresses as text alone,
-    /// and after it has looked for names. So it is asked while it can open no file: a process that has one thread
-    /// lets its limit on open files be none for as long. One with others does not, because those would be refused as
-    /// well.
+    /// and after it has looked for names. So it is asked where it can open no file.
     pub(crate) fn of_backtrace(backtrace: &std::backtrace::Backtrace) -> Option<Frames> {
-        if !sys::was_single_threaded() {
-            return None;
-        }
-        let before = getrlimit(Resource::Nofile);
-        let mut none = before;
-        none.current = Some(0);
-        setrlimit(Resource::Nofile, none).ok()?;
-        let text = format!("{backtrace:#}");
-        let _ = setrlimit(Resource::Nofile, before);
+        let text = without_files(|| format!("{backtrace:#}"))?;
         let addresses = addresses_in(&text);
         if addresses.is_empty() {
             return None;
@@ -100,6 +90,21 @@ impl Frames {
             frames,
         }
     }
+}
+
+/// Runs `body` where no file can be opened; `None` where that cannot be had.
+fn without_files<T: Send>(body: impl FnOnce() -> T + Send) -> Option<T> {
+    if !sys::was_single_threaded() {
+        return sys::without_files(body);
+    }
+    // A thread costs more, and nobody else is here to miss anything.
+    let before = getrlimit(Resource::Nofile);
+    let mut none = before;
+    none.current = Some(0);
+    setrlimit(Resource::Nofile, none).ok()?;
+    let result = body();
+    let _ = setrlimit(Resource::Nofile, before);
+    Some(result)
 }
 
 /// What an address lies in, and how far from its start.

@@ -8,6 +8,7 @@ mod fork;
 mod handlers;
 mod hook;
 mod image;
+mod no_files;
 mod signals;
 mod threads;
 mod unwind;
@@ -19,6 +20,7 @@ pub use ended::{Ended, Whom, ended};
 pub(crate) use exec::{exec_self, execute};
 pub(crate) use fork::{ForkState, fork_sibling};
 pub(crate) use image::{conjure, function_at, image_bytes, image_headers, image_start, read_at};
+pub(crate) use no_files::without_files;
 pub(crate) use signals::{
     default_sigpipe, set_up_signals, sigchld_is_ignored, unblock_signals, with_signals_blocked,
 };
