@@ -19,7 +19,8 @@ const MOST: usize = 256;
 /// In place of those that are not.
 pub(crate) const CUT: &str = "      [... and those that called it ...]";
 
-/// Most bytes of an object's name.
+/// Most objects that are named, and most bytes of a name: all of it is to fit one datagram, together with what a panic said.
+const OBJECTS: usize = 32;
 const NAME: usize = 256;
 
 /// Where a thread was, innermost first.
@@ -125,13 +126,14 @@ fn place(address: usize, objects: &mut Vec<String>) -> Frame {
         let mut name = name.to_string_lossy().into_owned();
         name.truncate(name.floor_char_boundary(NAME));
         let known = objects.iter().position(|object| *object == name);
-        let number = known.unwrap_or_else(|| {
-            objects.push(name);
-            objects.len() - 1
-        });
-        if let Ok(number) = u16::try_from(number) {
-            found = Frame::Object(number, address.wrapping_sub(bias) as u64);
+        let number = known.unwrap_or(objects.len());
+        if number == OBJECTS {
+            return;
         }
+        if known.is_none() {
+            objects.push(name);
+        }
+        found = Frame::Object(number as u16, address.wrapping_sub(bias) as u64);
     });
     found
 }

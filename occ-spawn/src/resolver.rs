@@ -25,6 +25,7 @@ use crate::frames::{CUT, Frame, Frames};
 use crate::image::Image;
 use crate::outcome::{End, kind};
 use crate::sys;
+use crate::title::Title;
 
 /// How long the helper may take. With gigabytes to read it takes seconds.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -51,6 +52,9 @@ pub(crate) fn ask(frames: &Frames) -> Option<String> {
 
 /// What the helper does.
 fn main(context: Context) -> End {
+    if let Some(title) = Title::of("occ-backtrace") {
+        title.give();
+    }
     // Whoever asked has the addresses, and nobody reads what is said here.
     std::panic::set_hook(Box::new(|_| {}));
     let _ = catch_unwind(AssertUnwindSafe(|| {

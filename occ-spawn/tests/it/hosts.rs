@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use occ_spawn::{SpawnError, Spawner};
+use occ_spawn::{ExitReason, SpawnError, Spawner};
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::{LIMIT, dead, isolated, role, test_path, tree};
 
@@ -198,6 +198,17 @@ fn role_replaced_host() {
         dead::Watch::of(zygote).signal(occ_test_support::Signal::KILL);
         dead::gone(zygote, LIMIT);
         works(&spawner);
+        // The file that has the names is gone.
+        fn panics() {
+            raw::set_env("RUST_BACKTRACE", "1");
+            panic!("as asked")
+        }
+        let exit = end_of(&mut spawner.spawn(panics, ()).unwrap());
+        let ExitReason::Panic(panic) = exit.reason else {
+            panic!("it {}", exit.reason)
+        };
+        let text = panic.backtrace.as_ref().unwrap().text();
+        assert!(text.starts_with("   0: image+0x"), "{text}");
     });
 }
 
