@@ -45,12 +45,9 @@ struct Wire {
     last: Vec<EarlierPanic>,
 }
 
-/// Keeps a panic, and says which of the process's it is; 0 in a fork, which tells nobody.
+/// Keeps a panic, and says which of the process's it is. Not for a fork: another thread may have held the lock as it was
+/// made.
 pub(crate) fn note(report: &PanicReport) -> u64 {
-    // Another thread may have held the lock as the process forked.
-    if sys::own().is_none() {
-        return 0;
-    }
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     kept.count += 1;
     let short = |text: &String, most| cut(text.clone(), most);

@@ -65,6 +65,11 @@ fn on_function_thread() -> bool {
 }
 
 fn remember(info: &PanicHookInfo<'_>) {
+    // Nobody hears of the panics of a fork, and another thread of the process may have held a lock as it was made: that of the
+    // environment, for one.
+    if sys::own().is_none() {
+        return;
+    }
     let _ = LAST.try_with(|last| {
         let Ok(mut last) = last.try_borrow_mut() else {
             return;
@@ -138,8 +143,10 @@ impl PanicReport {
             location: info
                 .location()
                 .map(|location| cut(location.to_string(), MESSAGE / 4)),
-            thread: (!on_function_thread())
-                .then(|| std::thread::current().name().unwrap_or("?").to_owned()),
+            thread: (!on_function_thread()).then(|| {
+                let name = std::thread::current().name().unwrap_or("?").to_owned();
+                cut(name, MESSAGE / 16)
+            }),
             backtrace: Frames::of_panic().map(Told::Frames),
         }
     }
