@@ -52,5 +52,10 @@ pub use processes::{
 pub use system::{System, fallbacks, lifetime_guarantee, run, start, start_with};
 
 pub use occ_core::{
-    AbnormalExit, Arguments, Backtrace, Builder, Cause, Confidence, Containment, DecodeError, Down, EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Field, Function, Io, LifetimeGuarantee, Limit, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome, Panic, Pid, ProcessInfo, Receive, ReceiveError, RunError, SendError, Sent, Signal, SignalInfo, SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail, Term, Usage, Value, Verdict, exit, fail, result_kind,
+    AbnormalExit, Arguments, Backtrace, Builder, Cause, Confidence, Containment, DecodeError, Down,
+    EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Field, Function, Io,
+    LifetimeGuarantee, Limit, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome,
+    Panic, Pid, ProcessInfo, Receive, ReceiveError, RunError, SendError, Sent, Signal, SignalInfo,
+    SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail, Term, Usage,
+    Value, Verdict, exit, fail, result_kind,
 };

@@ -65,5 +65,8 @@ pub use system::{System, SystemBuilder};
 pub use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
 pub use occ_sck::{DecodeError, Term};
 pub use occ_spawn::{
-    Arguments, Backtrace, Cause, Confidence, EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Field, Function, Io, Limit, Missing, Moment, Options, OsPid, OsStatus, Outcome, Panic, Sent, Signal, SignalInfo, Stdio, Step, Switches, Tail, Usage, Value, Verdict, exit, fail, result_kind,
+    Arguments, Backtrace, Cause, Confidence, EarlierPanic, Evidence, ExitReason, ExitReport,
+    Failure, Field, Function, Io, Limit, Missing, Moment, Options, OsPid, OsStatus, Outcome, Panic,
+    Sent, Signal, SignalInfo, Stdio, Step, Switches, Tail, Usage, Value, Verdict, exit, fail,
+    result_kind,
 };

@@ -38,8 +38,8 @@
 
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
-mod begin;
 mod backtrace;
+mod begin;
 pub mod boot;
 mod child;
 mod descriptor;
@@ -56,8 +56,8 @@ mod outcome;
 mod panic;
 mod process;
 mod report;
-mod spare;
 mod resolver;
+mod spare;
 mod spawner;
 mod sys;
 mod tail;
