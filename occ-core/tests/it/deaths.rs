@@ -828,7 +828,7 @@ fn a_core_that_was_dumped_is_told() {
 }
 
 const ABORTS_ON_PANIC: &str = r#"
-    use occ_core::{Builder, Down};
+    use occ_core::{Down, SystemBuilder};
 
     fn on_a_thread() {
         let worker = std::thread::Builder::new().name("worker".to_owned());
@@ -838,7 +838,7 @@ const ABORTS_ON_PANIC: &str = r#"
         let _ = std::panic::catch_unwind(|| panic!("not caught"));
     }
     fn main() {
-        let mut system = Builder::new().start().unwrap();
+        let mut system = SystemBuilder::new().start().unwrap();
         let process = system.process();
         for function in ["panics", "on a thread", "caught", "aborts"] {
             match function {
