@@ -22,7 +22,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "occ-yeshup",
         ours: &["occ-proc"],
-        theirs: &["rustix"],
+        theirs: &["rustix", "libc"],
     },
     Rule {
         name: "occ-sck",

@@ -37,9 +37,14 @@
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod arm;
+#[cfg(feature = "tree")]
+#[doc(hidden)]
+pub mod cli;
 mod command;
 mod parent;
 mod sys;
+#[cfg(feature = "tree")]
+mod tree;
 
 pub use arm::{arm, disarm, is_armed};
 pub use command::CommandExt;

@@ -41,6 +41,11 @@ impl Parent {
         self.0.as_raw_pid().unsigned_abs()
     }
 
+    #[cfg(feature = "tree")]
+    pub(crate) fn pid(self) -> Pid {
+        self.0
+    }
+
     /// Errs if the calling process has another parent now, or one that cannot be seen.
     pub(crate) fn must_be_ours(self) -> io::Result<()> {
         match getppid() {

@@ -1,0 +1,183 @@
+//! The guard: the program's parent. It waits for the program's end and for the front's, and then for all that is left.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use occ_proc::{OsPid, OsStatus};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid};
+
+use super::line::{Heard, Message, NAMED};
+use super::take_down::take_down;
+use super::{Ended, Line, Used};
+use crate::sys::{self, Waited, arrived, wait_any};
+
+#[derive(Debug)]
+pub(crate) struct Guard {
+    line: Line,
+    /// Readable when the caller has ended.
+    caller: Option<OwnedFd>,
+    /// Whoever reads the other end becomes the program when a byte comes.
+    go: Option<OwnedFd>,
+    /// It is told by who has made it, before or after the front is ready.
+    program: Option<OsPid>,
+    /// The front is there, and will see this one's end.
+    is_ready: bool,
+    /// Its number is its own while it is the parent.
+    front: Option<Pid>,
+    signals: OwnedFd,
+    status: Option<OsStatus>,
+    used: Used,
+}
+
+impl Guard {
+    pub(crate) fn new(
+        line: Line,
+        caller: Option<OwnedFd>,
+        go: OwnedFd,
+        program: Option<OsPid>,
+    ) -> std::io::Result<Guard> {
+        Ok(Guard {
+            caller,
+            go: Some(go),
+            program,
+            is_ready: false,
+            // Who made the line, and not the parent: that may be another's child by now.
+            front: socket_peercred(&line).ok().map(|front| front.pid),
+            line,
+            signals: sys::signal_descriptor()?,
+            status: None,
+            used: Used::default(),
+        })
+    }
+
+    /// Returns when nothing is left below that could be ended.
+    pub(crate) fn run(mut self) {
+        self.wait_for_an_end();
+        let (program, mut status, mut used) = (self.program, self.status, self.used);
+        let mut left = take_down(&self.signals, |waited| {
+            note(program, waited, &mut status, &mut used);
+        });
+        left.retain(|left| Some(left.os_pid) != program);
+        let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        left.truncate(NAMED);
+        self.line.say(&Message::Ended(Ended {
+            status,
+            used,
+            count,
+            left,
+        }));
+    }
+
+    /// Of the program, or of whoever wants it to live.
+    fn wait_for_an_end(&mut self) {
+        loop {
+            loop {
+                match wait_any() {
+                    Waited::Nothing | Waited::NoChildren => break,
+                    Waited::Stopped { os_pid, signal } if Some(os_pid) == self.program => {
+                        self.line.say(&Message::Stopped { signal });
+                    }
+                    other => note(self.program, other, &mut self.status, &mut self.used),
+                }
+            }
+            if self.status.is_some() {
+                return;
+            }
+            loop {
+                match self.line.hear() {
+                    Heard::Message(message) => {
+                        if !self.follow(&message) {
+                            return;
+                        }
+                    }
+                    Heard::Noise => {}
+                    Heard::Nothing => break,
+                    Heard::End => return,
+                }
+            }
+            self.wait();
+        }
+    }
+
+    fn wait(&mut self) {
+        let mut fds = vec![
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.line.as_fd(), PollFlags::IN),
+        ];
+        if let Some(caller) = &self.caller {
+            fds.push(PollFd::new(caller, PollFlags::IN));
+        }
+        let _ = poll(&mut fds, None);
+        let ended = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
+        drop(fds);
+        while arrived(&self.signals).is_some() {}
+        if ended {
+            // It is the front that ends the program for that. Where the front has been stopped, it has to go on first.
+            self.caller = None;
+            if getppid() == self.front
+                && let Some(front) = self.front
+            {
+                let _ = sys::send(front, Signal::CONT.as_raw());
+            }
+        }
+    }
+
+    /// Does what the front wants; false when that is the end.
+    fn follow(&mut self, message: &Message) -> bool {
+        match message {
+            Message::Ready => {
+                self.is_ready = true;
+                self.let_it_go();
+            }
+            Message::Runs(program) => {
+                self.program = Some(*program);
+                self.let_it_go();
+            }
+            Message::Pass {
+                signal,
+                at_terminal,
+            } => self.pass(*signal, *at_terminal),
+            Message::KillAll => return false,
+            Message::Stopped { .. } | Message::Ended(_) => {}
+        }
+        true
+    }
+
+    fn let_it_go(&mut self) {
+        if self.is_ready
+            && let Some(program) = self.program
+            && let Some(go) = self.go.take()
+        {
+            self.line.say(&Message::Runs(program));
+            // Nobody may be there any more, which its end tells.
+            let _ = rustix::io::write(&go, b"g");
+        }
+    }
+
+    /// A key at the terminal reaches all that are in the foreground group, and the program is, unless it has left it.
+    fn pass(&self, signal: i32, at_terminal: bool) {
+        let Some(program) = self.program.and_then(OsPid::to_rustix) else {
+            return;
+        };
+        if at_terminal && getpgid(Some(program)) == Ok(getpgrp()) {
+            return;
+        }
+        // Not yet reaped, so the number is its own.
+        let _ = sys::send(program, signal);
+    }
+}
+
+fn note(program: Option<OsPid>, waited: Waited, status: &mut Option<OsStatus>, used: &mut Used) {
+    if let Waited::Ended {
+        os_pid,
+        status: how,
+        used: more,
+    } = waited
+    {
+        used.add(more);
+        if Some(os_pid) == program {
+            *status = Some(how);
+        }
+    }
+}
