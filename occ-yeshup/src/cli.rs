@@ -192,6 +192,9 @@ fn end(
     clues: Option<Clues>,
     started: Moment,
 ) -> End {
+    if outcome.program.is_none() {
+        return End::failed("the guard could not start the program");
+    }
     let status = outcome.status();
     let code = match status.map(|status| (status.code(), status.signal())) {
         Some((Some(code), _)) => code,

@@ -1,10 +1,10 @@
 //! Who is below a process, as the kernel tells it now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use occ_proc::{OsPid, Stat, State};
 
-/// Reading the parents of all processes cannot miss one for ever, so this is a matter of how long to look.
+/// Parents above parents, at the most: more than there can be without a mistake.
 const LONGEST_LINE: usize = 4096;
 
 /// All that descends from the calling process.
@@ -36,13 +36,12 @@ impl Below {
 
     fn by_lists(&self) -> Vec<OsPid> {
         let mut found = children(self.own);
+        // One that loses its parent meanwhile can be come upon twice.
+        let mut seen: BTreeSet<_> = found.iter().copied().collect();
         let mut next = 0;
         while next < found.len() {
-            for child in children(found[next]) {
-                if !found.contains(&child) {
-                    found.push(child);
-                }
-            }
+            let more = children(found[next]).into_iter();
+            found.extend(more.filter(|child| seen.insert(*child)));
             next += 1;
         }
         found

@@ -85,14 +85,24 @@ impl Line {
 
     pub(crate) fn hear(&self) -> Heard {
         let mut bytes = [0; LONGEST];
-        match recv(&self.0, &mut bytes[..], RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => Heard::End,
-            Ok((_, length)) => match Message::of(&bytes[..length]) {
-                Some(message) => Heard::Message(message),
-                None => Heard::Noise,
-            },
-            Err(Errno::AGAIN | Errno::INTR) => Heard::Nothing,
-            Err(_) => Heard::End,
+        let mut asked_again = false;
+        loop {
+            match recv(&self.0, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) | Err(Errno::CONNRESET) if !asked_again => {
+                    // Not the end yet. The kernel looks into the queue first and for the other's end second, so what was said
+                    // in between is still there; and that the other has left something of ours unread is told before what it
+                    // said last.
+                    asked_again = true;
+                }
+                Ok((_, 0)) => return Heard::End,
+                Ok((_, length)) => {
+                    let message = Message::of(&bytes[..length]);
+                    return message.map_or(Heard::Noise, Heard::Message);
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Heard::Nothing,
+                Err(_) => return Heard::End,
+            }
         }
     }
 
@@ -269,6 +279,17 @@ mod tests {
         }
         assert!(matches!(other.hear(), Heard::Nothing));
         drop(one);
+        assert!(matches!(other.hear(), Heard::End));
+    }
+
+    #[test]
+    fn what_was_said_last_is_heard_though_the_other_has_left_something_unread() {
+        let (one, other) = pair();
+        let (one, other) = (Line::new(one), Line::new(other));
+        other.say(&Message::Ready);
+        one.say(&Message::KillAll);
+        drop(one);
+        assert_eq!(message(&other), Message::KillAll);
         assert!(matches!(other.hear(), Heard::End));
     }
 
