@@ -95,8 +95,7 @@ fn guarded(options: &Options) -> io::Result<End> {
     let started = Moment::now();
     hold_nothing(&given, options.report)?;
     crate::tree::settle(c"yeshup");
-    let front = Front::new(Line::new(front), caller, options.grace)?;
-    let outcome = front.follow_stops().run();
+    let outcome = Front::new(Line::new(front), caller, options.grace)?.run();
     Ok(end(options, &outcome, &failure, clues, started))
 }
 
@@ -120,7 +119,8 @@ fn guard_program(
     hold_nothing(given, false)?;
     crate::tree::settle(c"yeshup-guard");
     let program = OsPid::new(program.as_raw_pid().unsigned_abs());
-    Guard::new(Line::new(line), caller, go, Some(program))?.run();
+    let guard = Guard::new(Line::new(line), caller, go, Some(program))?;
+    guard.stop_front_as_well().run();
     Ok(())
 }
 
@@ -140,7 +140,7 @@ fn become_program(
         return FAILED;
     }
     let error = sys::become_program(&options.command);
-    let line = format!("yeshup: cannot run {:?}: {error}\n", options.name());
+    let line = format!("yeshup: cannot run {:?}: {error}\n", options.path());
     let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
     let code = match error.kind() {
         io::ErrorKind::NotFound => ABSENT,

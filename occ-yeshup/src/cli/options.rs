@@ -41,10 +41,15 @@ pub(super) struct Options {
 }
 
 impl Options {
-    /// What the program is called: the last part of its path.
-    pub(super) fn name(&self) -> String {
+    /// The program, as it was asked for.
+    pub(super) fn path(&self) -> String {
         let path = self.command.first().map(|path| path.to_string_lossy());
-        let path = path.unwrap_or_default();
+        path.unwrap_or_default().into_owned()
+    }
+
+    /// What it is called: the last part of its path.
+    pub(super) fn name(&self) -> String {
+        let path = self.path();
         path.rsplit('/').next().unwrap_or_default().to_owned()
     }
 }

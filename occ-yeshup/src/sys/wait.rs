@@ -20,6 +20,8 @@ pub(crate) enum Waited {
     },
     /// One has been stopped.
     Stopped { os_pid: OsPid, signal: i32 },
+    /// One that had been stopped goes on.
+    Continued { os_pid: OsPid },
     /// There are children, and none has anything to tell.
     Nothing,
     /// There are none.
@@ -31,7 +33,7 @@ pub(crate) enum Waited {
 pub(crate) fn wait_any() -> Waited {
     let mut status = 0;
     let mut used = MaybeUninit::<libc::rusage>::zeroed();
-    let options = libc::WNOHANG | libc::WUNTRACED | libc::__WALL;
+    let options = libc::WNOHANG | libc::WUNTRACED | libc::WCONTINUED | libc::__WALL;
     let pid = loop {
         // SAFETY: the kernel writes the status and the usage that it is given.
         let pid = unsafe { libc::wait4(-1, &raw mut status, options, used.as_mut_ptr()) };
@@ -49,6 +51,9 @@ pub(crate) fn wait_any() -> Waited {
     if libc::WIFSTOPPED(status) {
         let signal = libc::WSTOPSIG(status);
         return Waited::Stopped { os_pid, signal };
+    }
+    if libc::WIFCONTINUED(status) {
+        return Waited::Continued { os_pid };
     }
     // SAFETY: zeroed, and written by the kernel.
     let used = unsafe { used.assume_init() };

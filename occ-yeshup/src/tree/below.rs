@@ -99,6 +99,11 @@ pub(super) struct Seen {
     pub(super) is_child: bool,
 }
 
+/// Whether a process is stopped by a signal.
+pub(super) fn is_stopped(os_pid: OsPid) -> bool {
+    Stat::of(os_pid).is_ok_and(|stat| stat.state == State::Stopped)
+}
+
 /// The children of all threads of a process.
 fn children(of: OsPid) -> Vec<OsPid> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{of}/task")) else {

@@ -3,12 +3,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use occ_proc::{OsPid, OsStatus, Stat, State};
+use occ_proc::{OsPid, OsStatus, Stat};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Signal, getpid};
+use rustix::process::Signal;
 use rustix::time::Timespec;
 
-use super::line::{Heard, Message};
+use super::below::is_stopped;
+use super::line::{Heard, Message, When};
 use super::take_down::take_down;
 use super::{Ended, Line};
 use crate::sys::{self, Arrived, Waited, arrived, wait_any};
@@ -22,10 +23,12 @@ pub(crate) struct Front {
     grace: Duration,
     /// When all is killed.
     deadline: Option<Instant>,
-    /// It stops when the program does, so that a shell sees it.
-    follows_stops: bool,
     program: Option<OsPid>,
+    guard: Option<OsPid>,
+    guard_is_reaped: bool,
     ended: Option<Ended>,
+    /// How the program ended, where the guard has not said it.
+    seen: Option<OsStatus>,
     sent: Vec<Sent>,
 }
 
@@ -67,16 +70,13 @@ impl Front {
             signals: sys::signal_descriptor()?,
             grace,
             deadline: None,
-            follows_stops: false,
             program: None,
+            guard: None,
+            guard_is_reaped: false,
             ended: None,
+            seen: None,
             sent: Vec::new(),
         })
-    }
-
-    pub(crate) fn follow_stops(mut self) -> Front {
-        self.follows_stops = true;
-        self
     }
 
     /// Returns when nothing is left below.
@@ -85,7 +85,7 @@ impl Front {
         while self.hear() {
             self.wait();
         }
-        let (program, mut seen) = (self.program, None);
+        let (program, mut seen) = (self.program, self.seen);
         if self.ended.is_some() {
             self.wait_for_the_guard();
         } else {
@@ -110,8 +110,10 @@ impl Front {
     fn hear(&mut self) -> bool {
         loop {
             match self.line.hear() {
-                Heard::Message(Message::Runs(program)) => self.program = Some(program),
-                Heard::Message(Message::Stopped { signal }) => self.stop_as_well(signal),
+                Heard::Message(Message::Runs(program)) => {
+                    self.program = Some(program);
+                    self.guard = Stat::of(program).ok().and_then(|program| program.parent);
+                }
                 Heard::Message(Message::Ended(ended)) => {
                     self.ended = Some(ended);
                     return false;
@@ -125,7 +127,10 @@ impl Front {
 
     /// It is the only child, and has nothing more to do.
     fn wait_for_the_guard(&self) {
-        while matches!(wait_any(), Waited::Nothing | Waited::Stopped { .. }) {
+        // What nobody may kill comes here after it, and is no reason to wait.
+        while !self.guard_is_reaped
+            && !matches!(wait_any(), Waited::Ended { .. } | Waited::NoChildren)
+        {
             let _ = poll(&mut [PollFd::new(&self.signals, PollFlags::IN)], None);
             while arrived(&self.signals).is_some() {}
         }
@@ -153,9 +158,9 @@ impl Front {
         if caller_ended {
             self.caller = None;
             let term = Signal::TERM.as_raw();
-            self.send(term, false, "its parent ended".to_owned());
+            self.send(term, When::Always, "its parent ended".to_owned());
             // Where it was stopped, it has to go on to end.
-            self.send(Signal::CONT.as_raw(), false, String::new());
+            self.send(Signal::CONT.as_raw(), When::Always, String::new());
             self.begin_grace();
         }
         if self.deadline.is_some_and(|at| at <= Instant::now()) {
@@ -170,26 +175,54 @@ impl Front {
     fn pass(&mut self, arrived: Arrived) {
         let signal = arrived.signal;
         if signal == Signal::CHILD.as_raw() {
-            // The guard is the only child while it lives, and when it is dead the line says so.
+            self.look_after_the_guard();
             return;
         }
+        let is_term = signal == Signal::TERM.as_raw();
+        let when = if signal == Signal::CONT.as_raw() {
+            // A shell sends it to the whole group. Were it passed on late to a program that has been stopped again, that would
+            // go on.
+            match self.program.is_some_and(is_stopped) {
+                true => When::Always,
+                false if Some(OsPid::new(arrived.sender)) == self.guard => return,
+                false => When::NotStopped,
+            }
+        } else if arrived.from_kernel && is_of_terminals(signal) {
+            When::NotInGroup
+        } else {
+            When::Always
+        };
         let why = if arrived.from_kernel {
             "passed on from the kernel".to_owned()
         } else {
             format!("passed on from process {}", arrived.sender)
         };
-        self.send(signal, arrived.from_kernel && is_of_terminals(signal), why);
-        if signal == Signal::TERM.as_raw() {
+        self.send(signal, when, why);
+        if is_term {
             self.begin_grace();
         }
     }
 
-    fn send(&mut self, signal: i32, at_terminal: bool, why: String) {
-        self.line.say(&Message::Pass {
-            signal,
-            at_terminal,
-        });
-        if !at_terminal {
+    /// It is the only child while it lives, and when it is dead the line says so. Stopped it would see nothing.
+    fn look_after_the_guard(&mut self) {
+        match wait_any() {
+            Waited::Stopped { os_pid, .. } => {
+                if let Some(guard) = os_pid.to_rustix() {
+                    let _ = sys::send(guard, Signal::CONT.as_raw());
+                }
+            }
+            // Of a guard that was killed: it has come here.
+            Waited::Ended { os_pid, status, .. } if Some(os_pid) == self.program => {
+                self.seen = Some(status);
+            }
+            Waited::Ended { .. } => self.guard_is_reaped = true,
+            Waited::Continued { .. } | Waited::Nothing | Waited::NoChildren => {}
+        }
+    }
+
+    fn send(&mut self, signal: i32, when: When, why: String) {
+        self.line.say(&Message::Pass { signal, when });
+        if when == When::Always {
             // Of a signal that comes often the last is what matters.
             self.sent.retain(|sent| sent.signal != signal);
             self.sent.push(Sent { signal, why });
@@ -202,16 +235,6 @@ impl Front {
             self.deadline = Instant::now().checked_add(self.grace);
         }
     }
-
-    fn stop_as_well(&self, signal: i32) {
-        let stops = [Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::STOP];
-        let is_job_control = stops.iter().any(|stop| stop.as_raw() == signal);
-        let is_stopped = |program| Stat::of(program).is_ok_and(|it| it.state == State::Stopped);
-        // It may go on already. Nobody would wake who stops now.
-        if self.follows_stops && is_job_control && self.program.is_some_and(is_stopped) {
-            let _ = sys::send(getpid(), Signal::STOP.as_raw());
-        }
-    }
 }
 
 /// Those that a terminal sends the foreground group.
@@ -220,9 +243,10 @@ fn is_of_terminals(signal: i32) -> bool {
         Signal::INT,
         Signal::QUIT,
         Signal::TSTP,
+        Signal::TTIN,
+        Signal::TTOU,
         Signal::HUP,
         Signal::WINCH,
-        Signal::CONT,
     ];
     those.iter().any(|one| one.as_raw() == signal)
 }

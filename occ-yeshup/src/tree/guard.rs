@@ -7,7 +7,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid};
 
-use super::line::{Heard, Message, NAMED};
+use super::below::is_stopped;
+use super::line::{Heard, Message, NAMED, When};
 use super::take_down::take_down;
 use super::{Ended, Line, Used};
 use crate::sys::{self, Waited, arrived, wait_any};
@@ -25,6 +26,8 @@ pub(crate) struct Guard {
     is_ready: bool,
     /// Its number is its own while it is the parent.
     front: Option<Pid>,
+    /// The front is to stop when the program does, so that a shell sees it.
+    stops_front: bool,
     signals: OwnedFd,
     status: Option<OsStatus>,
     used: Used,
@@ -44,11 +47,17 @@ impl Guard {
             is_ready: false,
             // Who made the line, and not the parent: that may be another's child by now.
             front: socket_peercred(&line).ok().map(|front| front.pid),
+            stops_front: false,
             line,
             signals: sys::signal_descriptor()?,
             status: None,
             used: Used::default(),
         })
+    }
+
+    pub(crate) fn stop_front_as_well(mut self) -> Guard {
+        self.stops_front = true;
+        self
     }
 
     /// Returns when nothing is left below that could be ended.
@@ -67,6 +76,7 @@ impl Guard {
             count,
             left,
         }));
+        self.wake_front();
     }
 
     /// Of the program, or of whoever wants it to live.
@@ -76,7 +86,12 @@ impl Guard {
                 match wait_any() {
                     Waited::Nothing | Waited::NoChildren => break,
                     Waited::Stopped { os_pid, signal } if Some(os_pid) == self.program => {
-                        self.line.say(&Message::Stopped { signal });
+                        if self.stops_front && is_of_jobs(signal) {
+                            self.send_front(Signal::STOP);
+                        }
+                    }
+                    Waited::Continued { os_pid } if Some(os_pid) == self.program => {
+                        self.wake_front();
                     }
                     other => note(self.program, other, &mut self.status, &mut self.used),
                 }
@@ -113,13 +128,28 @@ impl Guard {
         drop(fds);
         while arrived(&self.signals).is_some() {}
         if ended {
-            // It is the front that ends the program for that. Where the front has been stopped, it has to go on first.
+            // It is the front that ends the program for that. One that has been stopped has to go on first, and may not be
+            // stopped any more.
             self.caller = None;
-            if getppid() == self.front
-                && let Some(front) = self.front
-            {
-                let _ = sys::send(front, Signal::CONT.as_raw());
-            }
+            self.stops_front = false;
+            self.send_front(Signal::CONT);
+        }
+    }
+
+    /// Whoever has stopped the program alone lets that alone go on.
+    fn wake_front(&self) {
+        if self.stops_front {
+            self.send_front(Signal::CONT);
+        }
+    }
+
+    /// All that stops the front or lets it go on comes from here, one after the other: were it to stop itself, it could do so
+    /// after the last who would have woken it.
+    fn send_front(&self, signal: Signal) {
+        if getppid() == self.front
+            && let Some(front) = self.front
+        {
+            let _ = sys::send(front, signal.as_raw());
         }
     }
 
@@ -134,12 +164,9 @@ impl Guard {
                 self.program = Some(*program);
                 self.let_it_go();
             }
-            Message::Pass {
-                signal,
-                at_terminal,
-            } => self.pass(*signal, *at_terminal),
+            Message::Pass { signal, when } => self.pass(*signal, *when),
             Message::KillAll => return false,
-            Message::Stopped { .. } | Message::Ended(_) => {}
+            Message::Ended(_) => {}
         }
         true
     }
@@ -155,17 +182,26 @@ impl Guard {
         }
     }
 
-    /// A key at the terminal reaches all that are in the foreground group, and the program is, unless it has left it.
-    fn pass(&self, signal: i32, at_terminal: bool) {
+    fn pass(&self, signal: i32, when: When) {
         let Some(program) = self.program.and_then(OsPid::to_rustix) else {
             return;
         };
-        if at_terminal && getpgid(Some(program)) == Ok(getpgrp()) {
-            return;
+        let is_wanted = match when {
+            When::Always => true,
+            When::NotInGroup => getpgid(Some(program)) != Ok(getpgrp()),
+            When::NotStopped => !self.program.is_some_and(is_stopped),
+        };
+        if is_wanted {
+            // Not yet reaped, so the number is its own.
+            let _ = sys::send(program, signal);
         }
-        // Not yet reaped, so the number is its own.
-        let _ = sys::send(program, signal);
     }
+}
+
+/// Those that a shell's job is stopped by; SIGSTOP is what some programs stop themselves with when they are told to.
+fn is_of_jobs(signal: i32) -> bool {
+    let those = [Signal::TSTP, Signal::TTIN, Signal::TTOU, Signal::STOP];
+    those.iter().any(|one| one.as_raw() == signal)
 }
 
 fn note(program: Option<OsPid>, waited: Waited, status: &mut Option<OsStatus>, used: &mut Used) {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | front → guard | ready; pass this signal on; kill all |
 //! | who starts the guard → guard | which process is to be the program |
-//! | guard → front | the program runs; it has been stopped; it has ended, and this is what was left |
+//! | guard → front | the program runs; it has ended, and this is what was left |
 //!
 //! Each holds one end alone, so the end of the line is the other's death.
 
@@ -43,11 +43,20 @@ pub(crate) struct Line(OwnedFd);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     Ready,
-    Pass { signal: i32, at_terminal: bool },
+    Pass { signal: i32, when: When },
     KillAll,
     Runs(OsPid),
-    Stopped { signal: i32 },
     Ended(Ended),
+}
+
+/// When a signal is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Always,
+    /// If the program is not in the process group of front and guard: a terminal has sent it to all of that.
+    NotInGroup,
+    /// If the program is not stopped: what is late must not let it go on.
+    NotStopped,
 }
 
 /// How it went.
@@ -125,25 +134,18 @@ impl Message {
         let signed = |number: i32| u64::from(number.cast_unsigned());
         match self {
             Message::Ready => put(1),
-            Message::Pass {
-                signal,
-                at_terminal,
-            } => {
+            Message::Pass { signal, when } => {
                 put(2);
                 put(signed(*signal));
-                put((*at_terminal).into());
+                put(*when as u64);
             }
             Message::KillAll => put(3),
             Message::Runs(os_pid) => {
                 put(RUNS.into());
                 put(os_pid.get().into());
             }
-            Message::Stopped { signal } => {
-                put(5);
-                put(signed(*signal));
-            }
             Message::Ended(ended) => {
-                put(6);
+                put(5);
                 put(ended.status.is_some().into());
                 let status = ended.status.unwrap_or(OsStatus {
                     si_code: 0,
@@ -181,14 +183,15 @@ impl Message {
             1 => Message::Ready,
             2 => Message::Pass {
                 signal: signed(next()?)?,
-                at_terminal: next()? != 0,
+                when: match next()? {
+                    0 => When::Always,
+                    1 => When::NotInGroup,
+                    _ => When::NotStopped,
+                },
             },
             3 => Message::KillAll,
             runs if runs == u64::from(RUNS) => Message::Runs(pid(next()?)?),
-            5 => Message::Stopped {
-                signal: signed(next()?)?,
-            },
-            6 => {
+            5 => {
                 let known = next()? != 0;
                 let status = OsStatus {
                     si_code: signed(next()?)?,
@@ -266,11 +269,14 @@ mod tests {
             Message::Ready,
             Message::Pass {
                 signal: 64,
-                at_terminal: true,
+                when: When::NotInGroup,
+            },
+            Message::Pass {
+                signal: 1,
+                when: When::NotStopped,
             },
             Message::KillAll,
             Message::Runs(OsPid::new(4_194_304)),
-            Message::Stopped { signal: 20 },
             Message::Ended(Ended::default()),
             Message::Ended(ended),
         ] {
@@ -317,7 +323,7 @@ mod tests {
     fn what_makes_no_sense_is_noise() {
         let (one, other) = pair();
         let other = Line::new(other);
-        for bytes in [&b"x"[..], &[0; 8], &[2; 16], &[6, 0, 0, 0, 0, 0, 0, 0]] {
+        for bytes in [&b"x"[..], &[0; 8], &[2; 16], &[5, 0, 0, 0, 0, 0, 0, 0]] {
             send(&one, bytes, SendFlags::empty()).unwrap();
             assert!(matches!(other.hear(), Heard::Noise), "{bytes:?}");
         }

@@ -4,9 +4,10 @@ use std::process::Command;
 
 use occ_test_support::dead::{Watch, how};
 use occ_test_support::pty::Pty;
-use occ_test_support::{LIMIT, Signal, isolated};
+use occ_test_support::stat::Stat;
+use occ_test_support::{LIMIT, Signal, isolated, within};
 
-use super::strays::yeshup;
+use super::strays::{By, Stray, WAYS, yeshup};
 
 #[test]
 fn ctrl_c_comes_to_the_program_once_and_is_not_the_end_of_yeshup() {
@@ -60,10 +61,12 @@ fn ctrl_z_stops_it_and_fg_lets_it_go_on() {
             .env("YESHUP", env!("CARGO_BIN_EXE_yeshup"));
         let mut child = pty.spawn(shell);
         pty.read_until("prompt> ", LIMIT);
-        let script =
-            "echo rea''dy; while read line; do echo got-$line; [ $line = end ] && exit 9; done";
+        let script = "echo rea''dy $PPID.; while read line; do echo got-$line; [ $line = end ] && exit 9; done";
         pty.write(format!("$YESHUP sh -c \"{}\"\n", script.replace('$', "\\$")).as_bytes());
-        pty.read_until("ready", LIMIT);
+        pty.read_until("ready ", LIMIT);
+        let guard = pty.read_until(".", LIMIT);
+        let guard = guard.trim_end_matches('.').parse().unwrap();
+        let front = Stat::of(guard).unwrap().parent;
         for round in 0..3 {
             pty.ctrl_z();
             pty.read_until("Stopped", LIMIT);
@@ -73,6 +76,7 @@ fn ctrl_z_stops_it_and_fg_lets_it_go_on() {
             // A key would go to the shell until the program is in the foreground again, and it is when it answers.
             pty.write(format!("round{round}\n").as_bytes());
             pty.read_until(&format!("got-round{round}"), LIMIT);
+            within(LIMIT, || while Stat::of(front).unwrap().state != 'S' {});
         }
         pty.write(b"end\n");
         pty.read_until("got-end", LIMIT);
@@ -82,6 +86,33 @@ fn ctrl_z_stops_it_and_fg_lets_it_go_on() {
         pty.write(b"exit\n");
         assert!(how(&mut child, LIMIT).success());
         pty.read_to_end(LIMIT);
+    });
+}
+
+/// Whoever stops a program lets it go on, and knows nothing of what stands above it.
+#[test]
+fn it_goes_on_when_its_program_is_let_go_on() {
+    isolated!(|| {
+        let (mut child, tree) = Stray::new(WAYS[0]).start(By::Yeshup);
+        for _ in 0..5 {
+            Watch::of(tree.program).signal(Signal::STOP);
+            within(
+                LIMIT,
+                || while Stat::of(child.id()).unwrap().state != 'T' {},
+            );
+            Watch::of(tree.program).signal(Signal::CONT);
+            within(
+                LIMIT,
+                || while Stat::of(child.id()).unwrap().state == 'T' {},
+            );
+        }
+        Watch::of(tree.program).signal(Signal::STOP);
+        within(
+            LIMIT,
+            || while Stat::of(child.id()).unwrap().state != 'T' {},
+        );
+        Watch::of(tree.program).signal(Signal::KILL);
+        assert_eq!(how(&mut child, LIMIT).code(), Some(128 + 9));
     });
 }
 

@@ -264,7 +264,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    fn heard(ready: &Ready) -> Tree {
+    pub(crate) fn heard(ready: &Ready) -> Tree {
         let line = ready.line(LIMIT);
         let (program, left) = line.split_once(' ').unwrap();
         Tree {

@@ -1,16 +1,21 @@
 //! Who is SIGKILLed × how a program strays: nothing at all is left, and without a guard it is.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use occ_test_support::alive::alive;
+use occ_test_support::in_flight::be_a_user_of_its_own;
+use occ_test_support::ready::{Ready, Say};
 use occ_test_support::stress::times;
 use occ_test_support::tree::Token;
-use occ_test_support::{LIMIT, Signal, dead, isolated, role, skipped};
+use occ_test_support::{LIMIT, Signal, dead, isolated, raw, role, skipped, test_path};
+use occ_yeshup::CommandExt;
 use rustix::process::geteuid;
 
-use super::strays::{BOMB, By, GUARDS, Stray, Tree, WAYS, kill};
+use super::strays::{BOMB, By, GUARDS, Stray, Tree, WAYS, kill, yeshup};
 
 /// All ways in which something is left by a program that has ended.
 fn ways_to_leave() -> impl Iterator<Item = &'static str> {
@@ -208,6 +213,133 @@ fn when_front_and_guard_are_killed_at_once_the_program_is_and_what_it_started_su
             nothing_is_left(tree);
         }
     });
+}
+
+/// The guard is told to go on by the front, and the front by the guard.
+#[test]
+fn who_is_stopped_does_what_it_is_there_for_all_the_same() {
+    isolated!(|| {
+        for by in GUARDS {
+            for stops_front in [true, false] {
+                let (mut caller, tree) = Stray::new(WAYS[2]).start_by_a_caller(by);
+                let one = if stops_front {
+                    tree.front()
+                } else {
+                    tree.guard()
+                };
+                dead::Watch::of(one).signal(Signal::STOP);
+                kill(caller.id());
+                dead::how(&mut caller, LIMIT);
+                nothing_is_left(tree);
+            }
+        }
+    });
+}
+
+/// A guard within a guard: what falls out of the inner one is the outer one's.
+#[test]
+fn what_an_inner_guard_loses_the_outer_one_ends() {
+    isolated!(|| {
+        for by in GUARDS {
+            let (ready, say) = Ready::new();
+            let mut inner = yeshup();
+            let script = format!("setsid sleep 1000 & echo $$ $! > {}; wait", say.address());
+            inner.args(["sh", "-c", &script]);
+            let mut outer = match by {
+                By::Yeshup => {
+                    let mut outer = yeshup();
+                    outer.arg(inner.get_program()).args(inner.get_args());
+                    outer
+                }
+                _ => by.starts(inner, Duration::ZERO),
+            };
+            let mut child = outer.spawn().unwrap();
+            let tree = Tree::heard(&ready);
+            let (front, guard) = (tree.front(), tree.guard());
+            assert_ne!(front, child.id());
+            dead::Watch::of(front).signal(Signal::STOP);
+            kill(guard);
+            kill(front);
+            let status = dead::how(&mut child, LIMIT);
+            assert!(!status.success());
+            nothing_is_left(tree);
+        }
+    });
+}
+
+/// What `sudo` runs is root's. It is not waited for for ever.
+#[test]
+fn what_has_become_another_users_is_left_and_the_rest_is_not() {
+    isolated!(|| {
+        if !geteuid().is_root() {
+            return skipped("a program of another user's needs root");
+        }
+        let copy = std::env::temp_dir().join(format!("occ-set-user-{}", std::process::id()));
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o4755)).unwrap();
+        let (ready, say) = Ready::new();
+        let mut user = role::command("tree::taken_down::role_user");
+        user.env("COPY", &copy).env("SAY", say.address());
+        let mut user = user.stdout(Stdio::null()).spawn().unwrap();
+        let other: u32 = ready.line(LIMIT).parse().unwrap();
+        let own: u32 = ready.line(LIMIT).parse().unwrap();
+        // The guarded shell has ended, and its guard has not waited until a deadline.
+        let began = Instant::now();
+        let told = ready.line(LIMIT);
+        assert_eq!(told, "exit status: 4");
+        assert!(
+            began.elapsed() < Duration::from_secs(9),
+            "{:?}",
+            began.elapsed()
+        );
+        assert!(!alive(own));
+        assert!(alive(other));
+        kill(other);
+        dead::gone(other, LIMIT);
+        dead::how(&mut user, LIMIT);
+        std::fs::remove_file(copy).unwrap();
+    });
+}
+
+/// Plays a user who has a shell run a program that becomes another user's.
+#[test]
+fn role_user() {
+    if role::is(test_path!()) {
+        // Opened while it may be: the pipe is root's.
+        let say = Say::open(&std::env::var("SAY").unwrap());
+        assert!(be_a_user_of_its_own(256, true));
+        let (ready, inner) = Ready::new();
+        let program = role::command("tree::taken_down::role_another_user");
+        let script = "sleep 1000 & echo $!; \"$0\" \"$@\" >/dev/null & read line; exit 4";
+        let mut shell = Command::new("sh");
+        shell.guard_tree().args(["-c", script]);
+        shell.arg(std::env::var_os("COPY").unwrap());
+        shell.args(program.get_args());
+        shell.env("OCC_ROLE", "tree::taken_down::role_another_user");
+        inner.pass("INNER", &mut shell);
+        let mut shell = shell
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        say.line(ready.pid(LIMIT));
+        let mut own = String::new();
+        let mut stdout = BufReader::new(shell.stdout.take().unwrap());
+        stdout.read_line(&mut own).unwrap();
+        say.line(own.trim());
+        drop(shell.stdin.take());
+        say.line(shell.wait().unwrap());
+    }
+}
+
+#[test]
+fn role_another_user() {
+    if role::is(test_path!()) {
+        let say = Say::inherited("INNER");
+        assert!(be_a_user_of_its_own(256, true));
+        say.line(std::process::id());
+        raw::stay()
+    }
 }
 
 /// They fork as fast as they may, for as long as there is one of them.

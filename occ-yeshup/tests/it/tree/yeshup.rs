@@ -30,7 +30,7 @@ fn it_ends_as_the_program_did_or_says_why_there_was_none() {
             (
                 &["/nowhere/x"],
                 127,
-                "cannot run \"x\": No such file or directory",
+                "cannot run \"/nowhere/x\": No such file or directory",
             ),
             (
                 &["occ-no-such-program"],
@@ -40,9 +40,13 @@ fn it_ends_as_the_program_did_or_says_why_there_was_none() {
             (
                 &["/etc/passwd"],
                 126,
-                "cannot run \"passwd\": Permission denied",
+                "cannot run \"/etc/passwd\": Permission denied",
             ),
-            (&["--report", "/etc/passwd"], 126, "cannot run \"passwd\""),
+            (
+                &["--report", "/etc/passwd"],
+                126,
+                "cannot run \"/etc/passwd\"",
+            ),
             (&[], 125, "which command?"),
             (&["--unknown", "true"], 125, "unknown option \"--unknown\""),
             (&["--grace", "5", "true"], 125, "and this is \"5\""),
