@@ -1,4 +1,4 @@
-//! A child never outlives its parent, on Linux.
+//! A child never outlives its parent, on Linux, and neither does what it starts.
 //!
 //! The kernel kills an armed process at the moment its parent ends, in whatever way the parent ends: nothing
 //! has to run, nothing has to poll. This crate makes the one system call for it, and closes the gap around
@@ -18,6 +18,8 @@
 //! ```
 //!
 //! - [`CommandExt::die_with_parent`] arms what a [`Command`](std::process::Command) starts.
+//! - `CommandExt::guard_tree` takes down all that a command has started, when the command ends, or the calling process. It is
+//!   there with the feature `tree`, which is on by default, and so is the program `yeshup`.
 //! - [`arm`] arms the calling process, for those who fork themselves; [`disarm`] and [`is_armed`] belong to
 //!   it.
 //! - [`Parent`] says whose death is meant.
@@ -31,7 +33,9 @@
 //!   survives both. Every generation arms its own.
 //! - **Privileges.** The kernel disarms a process that changes its user or group, or executes a set-user-ID,
 //!   set-group-ID or file-capability program. Change first, then arm.
-//! - **Mercy.** The signal is SIGKILL. Nothing in the child runs any more.
+//! - **Front and guard at once.** If the two processes that take a tree down are killed in the same instant, the program is as
+//!   well, and what it had started survives.
+//! - **Mercy.** The signal is SIGKILL. Nothing in an armed child runs any more.
 //! - **Reaping.** A killed child of a dead parent is reaped by init or the nearest subreaper.
 
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
