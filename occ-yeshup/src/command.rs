@@ -53,7 +53,7 @@ pub trait CommandExt: sealed::Sealed {
     /// - `ELIBACC`: the caller's own image, /proc/self/exe, cannot be executed again, and front and guard are that.
     /// - `ELIBEXEC`: /proc/self/exe is not the image that this code is part of: it is a library in another program, or the
     ///   program was started through the dynamic loader.
-    /// - `ESRCH`: it is spawned by a fork of the process that has called this.
+    /// - `ESRCH`: it is spawned by a fork of the process that has called this, or this was called twice.
     ///
     /// ```
     /// use std::process::Command;

@@ -94,7 +94,7 @@ fn try_become_image<const N: usize>(
     // Out of the way of the numbers that they will have.
     let mut high = [const { None }; N];
     for (high, fd) in high.iter_mut().zip(fds) {
-        *high = Some(rustix::io::fcntl_dupfd_cloexec(fd.fd(), 64)?);
+        *high = Some(rustix::io::fcntl_dupfd_cloexec(fd.fd(), 10)?);
     }
     // The program's own are not to be held: whoever reads what it writes waits for the last writer.
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {

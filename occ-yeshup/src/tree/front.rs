@@ -180,11 +180,14 @@ impl Front {
         }
         let is_term = signal == Signal::TERM.as_raw();
         let when = if signal == Signal::CONT.as_raw() {
+            if Some(OsPid::new(arrived.sender)) == self.guard {
+                // It was for this process alone.
+                return;
+            }
             // A shell sends it to the whole group. Were it passed on late to a program that has been stopped again, that would
             // go on.
             match self.program.is_some_and(is_stopped) {
                 true => When::Always,
-                false if Some(OsPid::new(arrived.sender)) == self.guard => return,
                 false => When::NotStopped,
             }
         } else if arrived.from_kernel && is_of_terminals(signal) {

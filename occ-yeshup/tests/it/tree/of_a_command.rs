@@ -11,7 +11,7 @@ use occ_test_support::lifeline::Lifeline;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::stat::Stat;
 use occ_test_support::tree::children;
-use occ_test_support::{LIMIT, isolated, raw, role, test_path, within};
+use occ_test_support::{LIMIT, isolated, raw, role, skipped, test_path, within};
 use occ_yeshup::CommandExt;
 use rustix::io::Errno;
 
@@ -282,6 +282,19 @@ fn a_program_that_somebody_calls_by_our_names_runs_its_main() {
             assert_eq!(ready.line(LIMIT), name);
             assert!(how(&mut program, LIMIT).success());
         }
+    });
+}
+
+#[test]
+fn a_command_may_be_another_users() {
+    isolated!(|| {
+        if !rustix::process::geteuid().is_root() {
+            return skipped("to be another user needs root");
+        }
+        let (nobody, script) = (65534, "id -u; sleep 1000 & exit 3");
+        let output = shell(script).uid(nobody).guard_tree().output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(output.stdout, format!("{nobody}\n").as_bytes());
     });
 }
 
