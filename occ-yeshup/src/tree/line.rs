@@ -87,9 +87,14 @@ impl Line {
         Line(end)
     }
 
-    /// The other end may be gone, which whoever reads it is told.
+    /// The other end may be gone, which whoever reads it is told. A signal that there is no room for is dropped: the guard
+    /// reads nothing any more while it takes all down, and the front has more to see to.
     pub(crate) fn say(&self, message: &Message) {
-        let _ = send(&self.0, &message.to_bytes(), SendFlags::NOSIGNAL);
+        let mut flags = SendFlags::NOSIGNAL;
+        if matches!(message, Message::Pass { .. }) {
+            flags |= SendFlags::DONTWAIT;
+        }
+        let _ = send(&self.0, &message.to_bytes(), flags);
     }
 
     pub(crate) fn hear(&self) -> Heard {
@@ -297,6 +302,20 @@ mod tests {
         drop(one);
         assert_eq!(message(&other), Message::KillAll);
         assert!(matches!(other.hear(), Heard::End));
+    }
+
+    /// It would wait for ever.
+    #[test]
+    fn signals_that_nobody_takes_are_dropped() {
+        let (one, _other) = pair();
+        let pass = Message::Pass {
+            signal: 1,
+            when: When::Always,
+        };
+        let one = Line::new(one);
+        for _ in 0..10_000 {
+            one.say(&pass);
+        }
     }
 
     #[test]
