@@ -28,6 +28,8 @@ pub(crate) struct Guard {
     front: Option<Pid>,
     /// The front is to stop when the program does, so that a shell sees it.
     stops_front: bool,
+    /// It has been stopped, and has not passed on yet what let it go on.
+    front_was_stopped: bool,
     signals: OwnedFd,
     status: Option<OsStatus>,
     used: Used,
@@ -48,6 +50,7 @@ impl Guard {
             // Who made the line, and not the parent: that may be another's child by now.
             front: socket_peercred(&line).ok().map(|front| front.pid),
             stops_front: false,
+            front_was_stopped: false,
             line,
             signals: sys::signal_descriptor()?,
             status: None,
@@ -87,6 +90,7 @@ impl Guard {
                     Waited::Nothing | Waited::NoChildren => break,
                     Waited::Stopped { os_pid, signal } if Some(os_pid) == self.program => {
                         if self.stops_front && is_of_jobs(signal) {
+                            self.front_was_stopped = true;
                             self.send_front(Signal::STOP);
                         }
                     }
@@ -182,14 +186,18 @@ impl Guard {
         }
     }
 
-    fn pass(&self, signal: i32, when: When) {
+    fn pass(&mut self, signal: i32, when: When) {
+        let is_cont = signal == Signal::CONT.as_raw();
+        let woke_front = is_cont && std::mem::take(&mut self.front_was_stopped);
         let Some(program) = self.program.and_then(OsPid::to_rustix) else {
             return;
         };
         let is_wanted = match when {
             When::Always => true,
             When::NotInGroup => getpgid(Some(program)) != Ok(getpgrp()),
-            When::NotStopped => !self.program.is_some_and(is_stopped),
+            // By what let the front go on the program does as well. A second one would take the next key away that is to stop
+            // it, if that had not come to it yet.
+            When::NotStopped => !woke_front && !self.program.is_some_and(is_stopped),
         };
         if is_wanted {
             // Not yet reaped, so the number is its own.

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::{Output, Stdio};
 
 use occ_test_support::alive::alive;
+use occ_test_support::cgroup::Cgroup;
 use occ_test_support::dead::how;
-use occ_test_support::{LIMIT, isolated, within};
+use occ_test_support::{LIMIT, isolated, skipped, within};
 
 use super::strays::yeshup;
 
@@ -127,6 +128,21 @@ fn a_report_says_who_killed_the_program() {
         assert_eq!(output.status.code(), Some(128 + 9));
         let stderr = String::from_utf8(output.stderr).unwrap();
         let says = "killed by yeshup: it had not ended 0ns after SIGTERM [certain: we sent it]";
+        assert!(stderr.contains(says), "{stderr}");
+    });
+}
+
+#[test]
+fn a_report_names_the_out_of_memory_killer() {
+    isolated!(|| {
+        let Some(group) = Cgroup::of_memory(24 << 20) else {
+            return skipped("this user may not limit the memory of a control group of version 1");
+        };
+        // It keeps in memory what has no end of a line. The program joins the group, and who reports of it does not.
+        let script = format!("echo $$ > {}; exec tail /dev/zero", group.entrance());
+        let (code, _, stderr) = run(&["--report", "sh", "-c", &script]);
+        assert_eq!(code, Some(128 + 9), "{stderr}");
+        let says = "killed by the out-of-memory killer [";
         assert!(stderr.contains(says), "{stderr}");
     });
 }
