@@ -59,6 +59,8 @@ fn what_keeps_a_program_from_being_executed_is_the_error_of_spawn() {
         ] {
             for guarded in [true, false] {
                 let mut command = Command::new(path);
+                // A folder that may not be looked into would be another reason.
+                command.env("PATH", "/usr/bin:/bin");
                 if guarded {
                     command.guard_tree();
                 }

@@ -16,7 +16,12 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
         status,
         stdout,
         stderr,
-    } = yeshup().args(arguments).output().unwrap();
+    } = yeshup()
+        .args(arguments)
+        // A folder that may not be looked into would be another reason.
+        .env("PATH", "/usr/bin:/bin")
+        .output()
+        .unwrap();
     (status.code(), text(stdout), text(stderr))
 }
 
