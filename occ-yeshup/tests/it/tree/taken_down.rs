@@ -281,7 +281,10 @@ fn what_has_become_another_users_is_left_and_the_rest_is_not() {
         let mut user = role::command("tree::taken_down::role_user");
         user.env("COPY", &copy).env("SAY", say.address());
         let mut user = user.stdout(Stdio::null()).spawn().unwrap();
-        let other: u32 = ready.line(LIMIT).parse().unwrap();
+        let other = ready.line(LIMIT);
+        // It runs. Such a file is not to be left, whatever comes of this.
+        std::fs::remove_file(copy).unwrap();
+        let other: u32 = other.parse().unwrap();
         let own: u32 = ready.line(LIMIT).parse().unwrap();
         // The guarded shell has ended, and its guard has not waited until a deadline.
         let began = Instant::now();
@@ -297,7 +300,6 @@ fn what_has_become_another_users_is_left_and_the_rest_is_not() {
         kill(other);
         dead::gone(other, LIMIT);
         dead::how(&mut user, LIMIT);
-        std::fs::remove_file(copy).unwrap();
     });
 }
 
