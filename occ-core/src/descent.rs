@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 
 use occ_proc::{Stat, State};
 use occ_spawn::OsPid;
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom, openat, seek};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal};
 
@@ -81,12 +81,17 @@ impl Children {
 }
 
 fn read_all(list: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
-    seek(list, SeekFrom::Start(0))?;
+    /// Longer than any number: the kernel gives no part of one, so a buffer with as much room left has the end.
+    const ROOM: usize = 32;
     let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        match rustix::io::read(list, &mut buffer) {
-            Ok(0) => return Ok(text),
-            Ok(read) => text.extend_from_slice(&buffer[..read]),
+        match rustix::io::pread(list, &mut buffer, text.len() as u64) {
+            Ok(read) => {
+                text.extend_from_slice(&buffer[..read]);
+                if read + ROOM <= buffer.len() {
+                    return Ok(text);
+                }
+            }
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }

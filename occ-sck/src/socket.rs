@@ -230,10 +230,33 @@ impl Socket {
         fds: &mut Vec<OwnedFd>,
         deadline: Deadline,
     ) -> Result<Received, ReceiveError> {
+        self.receive_unless(false, buffer, fds, deadline)
+    }
+
+    /// Receives one of the datagrams that are left, where it is known that the peer has hung up: poll(2) or epoll(7) has said
+    /// POLLHUP. So nothing more can come, and one look is enough to see the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::receive`].
+    pub fn receive_rest(
+        &self,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+    ) -> Result<Received, ReceiveError> {
+        self.receive_unless(true, buffer, fds, Deadline::Now)
+    }
+
+    fn receive_unless(
+        &self,
+        mut ended: bool,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+        deadline: Deadline,
+    ) -> Result<Received, ReceiveError> {
         let mut wait = deadline == Deadline::Never;
         let limit = buffer.len();
         let poll = |source| ReceiveError::Io { op: "poll", source };
-        let mut ended = false;
         loop {
             match sys::recvmsg(&self.fd, buffer, wait) {
                 Ok(message) => {

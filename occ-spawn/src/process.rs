@@ -10,7 +10,7 @@ use occ_sck::{Deadline, Limits, Packet, SendError, Socket, Term};
 use occ_yeshup::Parent;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Stat;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::begin;
 use crate::boot::{self, CONTROL_FD};
@@ -191,13 +191,23 @@ fn not_begun(control: &Socket, why: &NotBegun) -> ! {
 
 /// Sets the mark that all which descends from this process will carry, and keeps the one that it has inherited. Where a hard
 /// limit is in the way, its descendants cannot be told from others.
-pub(crate) fn carry(mark: u64) {
-    let mut limit = getrlimit(Resource::Locks);
+fn carry(mark: u64) {
+    let limit = keep_inherited_mark();
+    set_mark(mark, limit);
+}
+
+/// Keeps the mark that has been inherited; gives the limit that the new one goes into.
+pub(crate) fn keep_inherited_mark() -> Rlimit {
+    let limit = getrlimit(Resource::Locks);
     if let Some(inherited) = limit.current {
         let mut kept = getrlimit(Resource::Rss);
         kept.current = Some(inherited);
         let _ = setrlimit(Resource::Rss, kept);
     }
+    limit
+}
+
+pub(crate) fn set_mark(mark: u64, mut limit: Rlimit) {
     limit.current = Some(mark);
     let _ = setrlimit(Resource::Locks, limit);
 }

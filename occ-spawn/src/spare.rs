@@ -7,7 +7,7 @@ use occ_sck::{Assembler, Bytes, Deadline, Limits, MAX_DATAGRAM, Packet, Received
 
 use crate::descriptor::{Context, Descriptor};
 use crate::outcome::{End, ErrorReport, kind};
-use crate::process::{self, STATUS_NOT_STARTED, carry};
+use crate::process::{self, STATUS_NOT_STARTED, keep_inherited_mark, set_mark};
 use crate::sys;
 use crate::title::Title;
 use crate::zygote::{Request, Work};
@@ -20,6 +20,7 @@ pub(crate) fn wait(control: &'static Socket, rehearsal: u64, hello: impl FnOnce(
     if let Some(title) = Title::exactly("occ-spare") {
         title.give();
     }
+    let limit = keep_inherited_mark();
     // From here on it may be told.
     hello();
     // Nobody is left who could say, or it is nothing that was meant for a spare.
@@ -27,7 +28,7 @@ pub(crate) fn wait(control: &'static Socket, rehearsal: u64, hello: impl FnOnce(
         sys::end(STATUS_NOT_STARTED);
     };
     if let Some(mark) = work.mark {
-        carry(mark);
+        set_mark(mark, limit);
     }
     let end = match begin(control, &mut work) {
         Ok((entry, context)) => crate::panic::catch(|| entry.run(context)),

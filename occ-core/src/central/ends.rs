@@ -64,7 +64,7 @@ impl Central {
         // What it said last may still be in its socket, if that has not hung up: a fork of it holds it. And
         // sends, perhaps, for as long as somebody reads.
         for _ in 0..ALL {
-            let more = self.read(process);
+            let more = self.read(process, false);
             self.settle();
             if !more {
                 break;

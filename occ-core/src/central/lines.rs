@@ -40,7 +40,7 @@ impl Central {
             return;
         };
         self.crowd.release(process);
-        let _ = epoll::delete(&self.epoll, &line.socket);
+        // That takes it out of epoll as well: nobody has a duplicate of it.
         while let Some(owed) = line.next() {
             if let Owed::Pair(other) = owed {
                 self.no_pair(process, other);
@@ -59,7 +59,9 @@ impl Central {
             self.settle();
         }
         for _ in 0..TURN {
-            if self.lines.get(&serial).is_none_or(Line::is_flooding) || !self.read(serial) {
+            let hung_up = flags.contains(EventFlags::HUP);
+            if self.lines.get(&serial).is_none_or(Line::is_flooding) || !self.read(serial, hung_up)
+            {
                 break;
             }
             self.settle();
@@ -67,18 +69,21 @@ impl Central {
         self.watch(serial);
     }
 
-    /// Reads one datagram; false when there was none.
-    pub(super) fn read(&mut self, serial: Serial) -> bool {
+    /// Reads one datagram; false when there was none. It may be known that the process has hung up.
+    pub(super) fn read(&mut self, serial: Serial, hung_up: bool) -> bool {
         let Some(line) = self.lines.get(&serial) else {
             return false;
         };
         let mut fds = Vec::new();
         // The kind of a frame that is lost can be seen all the same, if it is not one of before.
         self.buffer[0] = 0;
-        match line
-            .socket
-            .receive(&mut self.buffer, &mut fds, Deadline::Now)
-        {
+        let received = if hung_up {
+            line.socket.receive_rest(&mut self.buffer, &mut fds)
+        } else {
+            line.socket
+                .receive(&mut self.buffer, &mut fds, Deadline::Now)
+        };
+        match received {
             Ok(Received::Datagram { len, sender }) => {
                 let whole = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
                 // What is no frame is dropped: on this carrier the next datagram begins anew, and the
