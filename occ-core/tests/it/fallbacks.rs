@@ -197,31 +197,40 @@ fn whatever_is_missing_all_goes_on_and_nothing_is_left() {
     });
 }
 
+/// A program that `prefix` starts, as the role; `None` where that cannot be had, as `true` shows in its place.
+fn played_under(prefix: &[&str], path: &str) -> Option<Command> {
+    let command = || {
+        let mut command = Command::new(prefix[0]);
+        command.args(&prefix[1..]);
+        command
+    };
+    if !command().arg("true").status().is_ok_and(|it| it.success()) {
+        return None;
+    }
+    let played = role::command(path);
+    let mut command = command();
+    command.arg(std::env::current_exe().unwrap());
+    command.args(played.get_args());
+    for (name, value) in played.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Some(command)
+}
+
 /// There the kernel names users and processes otherwise, in credentials as well.
 #[test]
 fn in_a_user_namespace_all_goes_on_and_nothing_is_left() {
     isolated!(|| {
-        for how in [&["--user", "--map-root-user"][..], &["--user"][..]] {
-            let played = role::command("fallbacks::role_host_that_lacks_something");
-            let mut command = Command::new("unshare");
-            let exe = std::env::current_exe().unwrap();
-            command.args(how).arg("--").arg(exe).args(played.get_args());
-            for (name, value) in played.get_envs() {
-                match value {
-                    Some(value) => command.env(name, value),
-                    None => command.env_remove(name),
-                };
-            }
-            let mut try_out = Command::new("unshare");
-            if !try_out
-                .args(how)
-                .arg("true")
-                .status()
-                .is_ok_and(|it| it.success())
-            {
+        for how in ["--map-root-user", "--user"] {
+            let prefix = ["unshare", how, "--"];
+            let played = played_under(&prefix, "fallbacks::role_host_that_lacks_something");
+            let Some(mut command) = played else {
                 skipped("this user may not make a user namespace, or there is no unshare(1)");
                 continue;
-            }
+            };
             let (mut host, lacks, all) = host(command.env("LACKS", "nothing"));
             assert_eq!(lacks, "");
             host.kill().unwrap();
@@ -238,23 +247,11 @@ fn in_a_user_namespace_all_goes_on_and_nothing_is_left() {
 #[test]
 fn without_the_kernels_log_an_out_of_memory_kill_is_told_by_the_count() {
     isolated!(|| {
-        let mut command = Command::new("unshare");
         let script = "mount --bind /dev/null /dev/kmsg && exec \"$@\"";
-        let played = role::command("fallbacks::role_host_without_a_log");
-        command.args(["--mount", "--", "sh", "-c", script, "sh"]);
-        command.arg(std::env::current_exe().unwrap());
-        command.args(played.get_args());
-        for (name, value) in played.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let mut try_out = Command::new("unshare");
-        try_out.args(["--mount", "--", "sh", "-c", script, "sh", "true"]);
-        if !try_out.status().is_ok_and(|it| it.success()) {
+        let prefix = ["unshare", "--mount", "--", "sh", "-c", script, "sh"];
+        let Some(mut command) = played_under(&prefix, "fallbacks::role_host_without_a_log") else {
             return skipped("this user may not put another file in the place of /dev/kmsg");
-        }
+        };
         let (ready, say) = Ready::new();
         say.pass("SAY", &mut command);
         let mut host = command.spawn().unwrap();
