@@ -89,6 +89,14 @@ impl Process {
         self.me
     }
 
+    /// How many messages have arrived and not been received, if anybody has looked for one yet.
+    pub(crate) fn unread(&mut self) -> Option<u64> {
+        match &mut self.mail {
+            Mail::Inbox(inbox) if !self.guard.is_fork() => Some(inbox.unread() as u64),
+            _ => None,
+        }
+    }
+
     fn open(&mut self) -> io::Result<&mut Inbox<Control>> {
         if let Mail::Unopened(socket) = self.mail {
             let control = Control::new(Line::Process(socket));

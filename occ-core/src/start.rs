@@ -52,11 +52,19 @@ where
             Err(error) => return failed("the name of the process could not be decoded", &error),
         };
         match Process::new(me, context.control) {
-            Ok(process) => current::set(process),
+            Ok(process) => {
+                current::set(process);
+                occ_spawn::entry::counted_by(unread);
+            }
             Err(error) => return failed("there is no memory for the process", &error),
         }
         function(args).into_end()
     }
+}
+
+/// How many messages the process has not received, if this is its thread and it is not about to receive one.
+fn unread() -> Option<u64> {
+    current::with(|process| process.unread()).ok()?
 }
 
 /// What a spare runs before it waits: what comes before a function, and after it, for a process that is none.

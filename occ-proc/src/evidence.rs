@@ -57,6 +57,11 @@ pub enum Evidence {
         /// Its name.
         name: String,
     },
+    /// It ended by itself with messages that it had not received.
+    Unread {
+        /// So many were there when it looked for the last time.
+        messages: u64,
+    },
     /// It had become another program (execve(2)).
     Executed {
         /// Its name.
@@ -199,6 +204,8 @@ impl fmt::Display for Evidence {
             Evidence::LeftBehind { os_pid, name } => {
                 write!(f, "it left process {os_pid} ({name}) behind")
             }
+            Evidence::Unread { messages: 1 } => f.write_str("it had not received a message"),
+            Evidence::Unread { messages } => write!(f, "it had not received {messages} messages"),
             Evidence::Executed { exe } => write!(f, "it had become {exe}"),
             Evidence::PanickedBefore { count, last } => {
                 let times = if *count == 1 { "panic" } else { "panics" };

@@ -372,6 +372,7 @@ fn report(end: End) -> i32 {
         };
     };
     crate::earlier::tell(control);
+    crate::unread::tell(control);
     let Err(error) = send(&end.packet, control) else {
         return end.status;
     };

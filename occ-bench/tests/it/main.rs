@@ -9,9 +9,11 @@ use std::process::{Command, Output};
 use occ_test_support::{LIMIT, within};
 use serde_json::Value;
 
-const ROWS: [&str; 10] = [
+const ROWS: [&str; 12] = [
     "spawn_to_code",
     "spawn_down",
+    "spawn_to_code_spare",
+    "spawn_down_spare",
     "spawn_full",
     "kill_down",
     "round_trip_cross",

@@ -129,6 +129,7 @@ impl Central {
             | spawn::PANIC
             | spawn::SIGNAL
             | spawn::PANICKED_BEFORE
+            | spawn::UNREAD
                 if from_itself =>
             {
                 // A report is kept until the end, and needs none.

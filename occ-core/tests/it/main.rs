@@ -19,6 +19,7 @@ mod regression;
 mod spares;
 mod spawning;
 mod starting;
+mod unread;
 
 use std::fs::File;
 use std::io::Read;
