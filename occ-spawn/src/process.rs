@@ -1,32 +1,40 @@
 //! A new process, from the fork to its end: what it does before and after the function.
+//!
+//! - [`place`]: its descriptors; [`mark`]: what all that descends from it carries.
+//! - [`ending`]: its report, and `_exit`.
 
-use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::os::fd::OwnedFd;
 
 use occ_proc::OsPid;
-use occ_sck::{Deadline, Limits, Packet, SendError, Socket, Term};
+use occ_sck::{Deadline, Packet, Socket};
 use occ_yeshup::Parent;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Stat;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::begin;
 use crate::boot::{self, CONTROL_FD};
 use crate::descriptor::{Context, Descriptor};
 use crate::options::plan::{NotBegun, Plan, Step};
-use crate::outcome::{End, ErrorReport, STATUS_ERROR, STATUS_VALUE, kind};
+use crate::outcome::{End, ErrorReport, kind};
 use crate::spare;
 use crate::sys::{self, Own};
 use crate::title::Title;
 use crate::zygote::{Start, read_blob};
 
+mod ending;
+mod mark;
+mod place;
+
+pub(crate) use ending::finish;
+pub use ending::{exit, fail};
+pub(crate) use mark::{keep_inherited_mark, set_mark};
+
+use ending::send;
+use mark::carry;
+use place::{Fds, own_only};
+
 /// The status of a process that could not begin.
 pub(crate) const STATUS_NOT_STARTED: i32 = 1;
-
-/// How long the end of a process waits for a thread that is printing.
-const PRINTING: Duration = Duration::from_millis(100);
 
 /// What the zygote makes ready for the next process, so that not each has to do it for its first time: in a new process
 /// every page of code or memory that nobody else has there is a page fault.
@@ -189,29 +197,6 @@ fn not_begun(control: &Socket, why: &NotBegun) -> ! {
     sys::end(STATUS_NOT_STARTED)
 }
 
-/// Sets the mark that all which descends from this process will carry, and keeps the one that it has inherited. Where a hard
-/// limit is in the way, its descendants cannot be told from others.
-fn carry(mark: u64) {
-    let limit = keep_inherited_mark();
-    set_mark(mark, limit);
-}
-
-/// Keeps the mark that has been inherited; gives the limit that the new one goes into.
-pub(crate) fn keep_inherited_mark() -> Rlimit {
-    let limit = getrlimit(Resource::Locks);
-    if let Some(inherited) = limit.current {
-        let mut kept = getrlimit(Resource::Rss);
-        kept.current = Some(inherited);
-        let _ = setrlimit(Resource::Rss, kept);
-    }
-    limit
-}
-
-pub(crate) fn set_mark(mark: u64, mut limit: Rlimit) {
-    limit.current = Some(mark);
-    let _ = setrlimit(Resource::Locks, limit);
-}
-
 /// Ends a process that has not got as far as its function: it says who it is, and why.
 fn never_began(start: &Start, before: &Before, why: &str) -> ! {
     let end = End::words(ErrorReport {
@@ -223,62 +208,6 @@ fn never_began(start: &Start, before: &Before, why: &str) -> ! {
         .send_part(0, &start.control, &[], Deadline::Never);
     let _ = send(&end.packet, &start.control);
     sys::end(end.status)
-}
-
-/// Puts what the process was given where it belongs and closes everything else; close-on-exec means
-/// nothing to a fork.
-#[expect(unsafe_code, reason = "rearranges descriptors by number")]
-fn own_only(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Fds> {
-    if start.keep_stdin
-        && let Some(stdin) = &stdin
-    {
-        sys::duplicate_to(stdin.as_fd(), 0, false)?;
-    }
-    // What was received lies at the lowest numbers that were free, in this order and all above the
-    // control socket; so each goes to its place or down, and overwrites only what has been moved.
-    sys::duplicate_to(start.control.as_fd(), CONTROL_FD, true)?;
-    let mut next = CONTROL_FD + 1;
-    let mut place = |fd: Option<&OwnedFd>| -> io::Result<Option<i32>> {
-        let Some(fd) = fd else { return Ok(None) };
-        sys::duplicate_to(fd.as_fd(), next, true)?;
-        next += 1;
-        Ok(Some(next - 1))
-    };
-    let socket = place(start.socket.as_ref())?;
-    let blob = place(start.blob.as_ref().map(|(fd, _)| fd))?;
-    let mut all = |fds: &[OwnedFd]| -> io::Result<Vec<RawFd>> {
-        let placed = fds.iter().map(|fd| place(Some(fd)));
-        placed.filter_map(Result::transpose).collect()
-    };
-    let joins = all(&start.joins)?;
-    let given = all(&start.given)?;
-    // SAFETY: the owners of what is closed are `start` and `stdin`, which are forgotten below and in
-    // `prepare`, and the zygote's own state, which nobody touches again in this process.
-    let closed = unsafe { sys::close_from(next) };
-    std::mem::forget(stdin);
-    closed?;
-    // SAFETY: made just now, owned by nobody else.
-    let socket = socket.map(|fd| unsafe { sys::own_fd(fd) });
-    let len = start.blob.as_ref().map_or(0, |(_, len)| *len);
-    // SAFETY: as above.
-    let blob = blob.map(|fd| (unsafe { sys::own_fd(fd) }, len));
-    // SAFETY: as above.
-    let own = |fd: RawFd| unsafe { sys::own_fd(fd) };
-    Ok(Fds {
-        socket,
-        blob,
-        joins: joins.into_iter().map(own).collect(),
-        given: given.into_iter().map(own).collect(),
-    })
-}
-
-struct Fds {
-    socket: Option<OwnedFd>,
-    blob: Option<(OwnedFd, u64)>,
-    /// Control groups to be joined.
-    joins: Vec<OwnedFd>,
-    /// What the options speak of.
-    given: Vec<OwnedFd>,
 }
 
 fn prepare(
@@ -333,145 +262,4 @@ fn own_with(control: &Socket) -> Option<Own> {
 pub(crate) fn own_control() -> Option<&'static Socket> {
     let control = boot::control()?;
     (sys::own()? == own_with(control)?).then_some(control)
-}
-
-/// True in a fork that a process of ours made itself.
-fn is_fork() -> bool {
-    sys::is_fork().unwrap_or(false)
-}
-
-/// Hands the report over, and ends the process.
-pub(crate) fn finish(end: End) -> ! {
-    if is_fork() {
-        // What stdout's buffer holds may be the process's own, which will print it itself.
-        sys::end(end.status);
-    }
-    once();
-    let status = report(end);
-    flush();
-    sys::end(status)
-}
-
-/// Where several threads end the process at once, the first does, and the others wait for it.
-fn once() {
-    if !sys::is_first_to_end() {
-        loop {
-            std::thread::park();
-        }
-    }
-}
-
-/// Says how the process ends, and gives the status that agrees with what was said.
-fn report(end: End) -> i32 {
-    let Some(control) = own_control() else {
-        // A value that nobody will hear of is not the end that was meant.
-        return if end.status == STATUS_VALUE {
-            STATUS_ERROR
-        } else {
-            end.status
-        };
-    };
-    crate::earlier::tell(control);
-    crate::unread::tell(control);
-    let Err(error) = send(&end.packet, control) else {
-        return end.status;
-    };
-
-    // It is lost, and whoever waits is told that it is, and why.
-    let lost = format!(
-        "the exit value, {} bytes of `{}`, could not be handed over",
-        end.packet.payload().len(),
-        end.packet.type_name()
-    );
-    let end = End::words(ErrorReport {
-        chain: vec![lost, error],
-        backtrace: None,
-    });
-    let _ = send(&end.packet, control);
-    end.status
-}
-
-/// Sends a report whole: what is long goes in a memory file, so the process never waits for its reader.
-fn send(packet: &Packet, control: &Socket) -> Result<(), String> {
-    let most = Limits::default().message;
-    if packet.payload().len() as u64 > most {
-        return Err(format!("it is longer than {most} bytes"));
-    }
-    let by = |deadline| packet.send_whole(control, &[], deadline);
-    let sent = match by(Deadline::Now) {
-        Err(SendError::Full) => by(Deadline::Never),
-        Err(SendError::Blob(_)) => {
-            // Perhaps there was no descriptor left. The process is ending: its input is not needed.
-            sys::close(0);
-            by(Deadline::Never)
-        }
-        Err(SendError::TooManyInFlight { .. }) => {
-            // Nor is its limit, which is all that is in the way.
-            let mut limit = getrlimit(Resource::Nofile);
-            limit.current = limit.maximum;
-            let _ = setrlimit(Resource::Nofile, limit);
-            by(Deadline::Never)
-        }
-        other => other,
-    };
-    sent.map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        format!("{error}{}", cause.unwrap_or_default())
-    })
-}
-
-/// Writes out what std's buffer holds, where `_exit` would leave it.
-fn flush() {
-    // An error here has nobody left to hear of it.
-    let write = || drop(io::stdout().flush());
-    if sys::was_single_threaded() {
-        return write();
-    }
-    // Another thread may hold stdout's lock for ever, and the process must end. So one more asks for the
-    // lock, for a while; once it has it, writing may take as long as the reader of stdout does.
-    let (tell, told) = channel();
-    let asking = std::thread::Builder::new().spawn(move || {
-        let mut stdout = io::stdout().lock();
-        let _ = tell.send(());
-        let _ = stdout.flush();
-    });
-    match asking {
-        Ok(writer) => {
-            if told.recv_timeout(PRINTING).is_ok() {
-                let _ = writer.join();
-            }
-        }
-        Err(_) => write(),
-    }
-}
-
-/// Ends the calling process with a value: no destructors run, and nothing catches it.
-///
-/// In a fork that the process made itself it is `_exit`, and nobody is told.
-///
-/// # Panics
-///
-/// If this process was not started as one, because then nobody would be told.
-pub fn exit<T: Term>(value: T) -> ! {
-    require_process("exit");
-    finish(End::value(&value))
-}
-
-/// Ends the calling process with an error that is a value: no destructors run, and nothing catches it.
-///
-/// In a fork that the process made itself it is `_exit`, and nobody is told.
-///
-/// # Panics
-///
-/// If this process was not started as one, because then nobody would be told.
-pub fn fail<T: Term>(value: T) -> ! {
-    require_process("fail");
-    finish(End::failure(&value))
-}
-
-fn require_process(what: &str) {
-    assert!(
-        sys::is_fork().is_some(),
-        "`{what}` ends a process that was spawned, and this one was not: use std::process::exit"
-    );
 }

@@ -1,0 +1,64 @@
+//! How a function is run in a process of a spawner: with its arguments, and perhaps a socket before them.
+
+use std::marker::PhantomData;
+
+use occ_sck::Socket;
+
+use crate::descriptor::Context;
+use crate::function::{Arguments, Function, Outcome, Run};
+use crate::outcome::{End, ErrorReport};
+
+/// Runs a function with its arguments.
+pub(super) struct Plain<K>(PhantomData<K>);
+
+impl<F, A, K> Run<F, A> for Plain<K>
+where
+    F: Function<A>,
+    A: Arguments,
+    F::Output: Outcome<K>,
+{
+    fn run(function: fn(A) -> F::Output, context: Context) -> End {
+        match occ_sck::decode::<A>(&context.args) {
+            Ok(args) => function(args).into_end(),
+            Err(error) => undecodable(&error),
+        }
+    }
+}
+
+/// As [`Plain`], with a socket before the arguments.
+pub(super) struct WithSocket<A, K>(PhantomData<(A, K)>);
+
+impl<F, A, K> Run<F, A::WithSocket> for WithSocket<A, K>
+where
+    F: Function<A::WithSocket>,
+    A: Arguments,
+    F::Output: Outcome<K>,
+{
+    fn run(function: fn(A::WithSocket) -> F::Output, context: Context) -> End {
+        let mut fds = context.fds;
+        let Some(socket) = fds.pop() else {
+            let chain = vec!["the socket of the function did not arrive".to_owned()];
+            return End::words(ErrorReport {
+                chain,
+                backtrace: None,
+            });
+        };
+        match occ_sck::decode::<A>(&context.args) {
+            Ok(args) => function(args.with_socket(Socket::from(socket))).into_end(),
+            Err(error) => undecodable(&error),
+        }
+    }
+}
+
+fn undecodable(error: &occ_sck::DecodeError) -> End {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let mut chain = vec![
+        "the arguments could not be decoded".to_owned(),
+        error.to_string(),
+    ];
+    chain.extend(cause);
+    End::words(ErrorReport {
+        chain,
+        backtrace: None,
+    })
+}

@@ -1,0 +1,177 @@
+//! The zygote itself: what it does from its first line to its end.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use occ_proc::OsPid;
+use occ_sck::{Assembler, Deadline, Envelope, Limits, MAX_DATAGRAM, Packet, Received, Socket};
+use occ_yeshup::Parent;
+use rustix::fs::{Mode, OFlags};
+
+use super::Settings;
+use super::start::Start;
+use crate::boot;
+use crate::descriptor::Context;
+use crate::outcome::{End, ErrorReport, kind};
+use crate::process::{self, Before};
+use crate::sys::{self, ForkState};
+use crate::title::Title;
+
+/// How many of its children a zygote can still name.
+const REMEMBERED: usize = 4096;
+
+/// What a zygote does, from its first line to its end.
+pub(super) fn main(context: Context) -> End {
+    let control = context.control;
+    match Forker::new(context) {
+        Ok(forker) => forker.serve(),
+        Err(why) => {
+            boot::refuse(control, &why);
+            End::words(ErrorReport {
+                chain: vec![why],
+                backtrace: None,
+            })
+        }
+    }
+}
+
+struct Forker {
+    requests: &'static Socket,
+    parent: Parent,
+    /// The standard input that the image was booted with.
+    stdin: Option<OwnedFd>,
+    fork: ForkState,
+    /// Who was forked for what, the newest last.
+    forked: VecDeque<(u64, u32)>,
+    buffer: Vec<u8>,
+    before: Before,
+}
+
+impl Forker {
+    fn new(context: Context) -> Result<Forker, String> {
+        let settings: Settings = occ_sck::decode(&context.args).map_err(|e| e.to_string())?;
+        let parent = Parent::from_os_pid(settings.parent.get())
+            .ok_or_else(|| format!("{} is no process", settings.parent))?;
+        occ_yeshup::arm(parent).map_err(|e| e.to_string())?;
+        // A fork copies a lock that another thread holds, and nobody ever opens the copy.
+        if !sys::is_single_threaded() {
+            return Err("an initialiser that runs before main has started a thread".to_owned());
+        }
+
+        // Everything that a process needs and that a fork passes on is done here, once; and what
+        // initialisers have left in stdout's buffer is written now, or every process would.
+        let _ = io::stdout().flush();
+        let stdin = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 10).ok();
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let null = rustix::fs::open("/dev/null", flags, Mode::empty())
+            .map_err(|e| format!("/dev/null cannot be opened: {e}"))?;
+        sys::duplicate_to(null.as_fd(), 0, false).map_err(|e| e.to_string())?;
+        drop(null);
+        if let Some(soft) = settings.nofile {
+            let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+            limit.current = Some(soft);
+            rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+                .map_err(|e| e.to_string())?;
+        }
+        let fork = ForkState::of_this_thread()
+            .map_err(|e| format!("the kernel does not say where the thread id is kept: {e}"))?;
+        crate::panic::install_hook();
+        sys::set_up_signals();
+        sys::unblock_signals();
+        if let Some(title) = Title::of("occ-zygote") {
+            title.give();
+        }
+        crate::image::Image::own();
+        sys::was_single_threaded();
+        sys::map_own_record().map_err(|e| format!("no memory: {e}"))?;
+        rehearse();
+        Ok(Forker {
+            requests: context.control,
+            parent,
+            stdin,
+            fork,
+            forked: VecDeque::with_capacity(REMEMBERED),
+            buffer: vec![0; MAX_DATAGRAM],
+            before: Before::new(),
+        })
+    }
+
+    fn serve(mut self) -> End {
+        loop {
+            let mut fds = Vec::new();
+            let received = self
+                .requests
+                .receive(&mut self.buffer, &mut fds, Deadline::Never);
+            match received {
+                Ok(Received::Datagram { len, .. }) => {
+                    let envelope = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
+                    match envelope {
+                        Ok(Some(envelope)) if envelope.kind == kind::REQUEST => self.fork(envelope),
+                        Ok(Some(envelope)) if envelope.kind == kind::WHICH => self.which(&envelope),
+                        // Descriptors that came with anything else are closed, and their other ends tell.
+                        _ => {}
+                    }
+                }
+                Ok(Received::Closed) => return End::value(&()),
+                // Descriptors were lost: whoever holds their other ends sees the end of them.
+                Ok(Received::Nothing) | Err(occ_sck::ReceiveError::Frame(_)) => {}
+                Err(error) => {
+                    let chain = vec![error.to_string()];
+                    return End::words(ErrorReport {
+                        chain,
+                        backtrace: None,
+                    });
+                }
+            }
+        }
+    }
+
+    fn which(&self, envelope: &Envelope) {
+        let Ok(serial) = envelope.decode::<u64>() else {
+            return;
+        };
+        let found = self.forked.iter().rev().find(|(of, _)| *of == serial);
+        let answer = (serial, found.map(|(_, pid)| OsPid::new(*pid)));
+        if let Ok(packet) = Packet::of(kind::WHICH, &answer) {
+            let _ = packet.send_part(0, self.requests, &[], Deadline::Never);
+        }
+    }
+
+    #[expect(unsafe_code, reason = "forks")]
+    fn fork(&mut self, envelope: Envelope) {
+        let Some(start) = Start::read(envelope) else {
+            return;
+        };
+        if !self.before.make_ready(&start) {
+            return;
+        }
+        // SAFETY: a zygote has one thread, and `fork` was made by it.
+        match unsafe { sys::fork_sibling(&self.fork, start.namespace) } {
+            Ok(None) => process::run(start, &self.before, self.parent, self.stdin.take()),
+            Ok(Some(pid)) => {
+                if self.forked.len() == REMEMBERED {
+                    self.forked.pop_front();
+                }
+                self.forked.push_back((start.serial, pid));
+            }
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(0);
+                if let Ok(packet) = Packet::of(kind::FORK_FAILED, &errno) {
+                    let _ = packet.send_part(0, &start.control, &[], Deadline::Now);
+                }
+            }
+        }
+    }
+}
+
+/// Does what every process would do for its first time, and what a fork passes on as done: rustix asks the kernel for the
+/// size of a page, and the first thread local that has a destructor lets the dynamic linker look for a symbol.
+fn rehearse() {
+    struct Last;
+    impl Drop for Last {
+        fn drop(&mut self) {}
+    }
+    thread_local!(static LAST: Last = const { Last });
+    LAST.with(|_| ());
+}

@@ -1,0 +1,169 @@
+//! What a process is asked for with, and how that travels.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use occ_sck::{Blob, Bytes, Deadline, Packet, SendError, Socket};
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::kind;
+
+/// Arguments longer than this travel in a memory file.
+const INLINE: usize = 48 * 1024;
+
+/// How a process is to be started.
+#[derive(Debug)]
+pub struct Request {
+    /// The number that the caller knows it by, until there is an OS pid.
+    pub serial: u64,
+    /// Where the function's descriptor is: [`Descriptor::offset`].
+    pub function: u64,
+    /// Its arguments, encoded.
+    pub args: Args,
+    /// What whoever asks for the process has to tell it besides: [`Context::preface`].
+    pub preface: Vec<u8>,
+    /// Keep the standard input of whoever booted the zygote; else it is /dev/null.
+    pub keep_stdin: bool,
+    /// A mark that the process and all that descends from it carry: its soft `RLIMIT_LOCKS`, which the kernel does not
+    /// enforce.
+    pub mark: Option<u64>,
+    /// So many bytes before the arguments proper are options, as in a [`Parcel`](crate::options::Parcel).
+    pub plan: u64,
+    /// What belongs to them.
+    pub given: Vec<OwnedFd>,
+    /// It is the first process of a PID namespace of its own.
+    pub namespace: bool,
+    /// The `cgroup.procs` files of control groups that it joins before anything else.
+    pub joins: Vec<OwnedFd>,
+    /// It is made without knowing what for, and waits to be told: see [`Request::start`].
+    pub spare: bool,
+}
+
+impl Request {
+    /// A request for a spare. Before it waits it runs `rehearsal`, the place of a function that does for nothing what others will
+    /// do; 0 is none.
+    pub fn spare(serial: u64, rehearsal: u64) -> Request {
+        Request {
+            serial,
+            function: rehearsal,
+            args: Args::Inline(Vec::new()),
+            preface: Vec::new(),
+            keep_stdin: false,
+            mark: None,
+            plan: 0,
+            given: Vec::new(),
+            namespace: false,
+            joins: Vec::new(),
+            spare: true,
+        }
+    }
+
+    /// Whether a spare can do it: one has its descriptors, its groups and its namespace already.
+    pub fn suits_a_spare(&self) -> bool {
+        let Request {
+            plan,
+            given,
+            namespace,
+            joins,
+            keep_stdin,
+            ..
+        } = self;
+        *plan == 0 && given.is_empty() && !namespace && joins.is_empty() && !keep_stdin
+    }
+
+    /// Tells a spare, by its control socket, to become this process. There is no first word of it again: it has said one when it
+    /// was made, and whatever it says from here on it says as this process.
+    ///
+    /// # Errors
+    ///
+    /// It was not told: [`SendError::Closed`] when there is no such process any more.
+    pub fn start(&self, spare: &Socket) -> Result<(), SendError> {
+        let packet = self.for_spare()?;
+        let blob = match &self.args {
+            Args::Inline(_) => None,
+            Args::Blob(blob) => Some(blob),
+        };
+        let fds: Vec<BorrowedFd<'_>> = blob.map(Blob::as_fd).into_iter().collect();
+        packet.send_part(0, spare, &fds, Deadline::Now)
+    }
+
+    pub(crate) fn for_spare(&self) -> Result<Packet, SendError> {
+        encoded(kind::START, &Wire::of(self).0)
+    }
+}
+
+pub(super) fn encoded(kind: u8, wire: &Wire) -> Result<Packet, SendError> {
+    Packet::of(kind, wire).map_err(|error| SendError::Io {
+        op: "encode",
+        source: io::Error::other(error),
+    })
+}
+
+/// Encoded arguments on their way to a process.
+#[derive(Debug)]
+pub enum Args {
+    /// In the request itself.
+    Inline(Vec<u8>),
+    /// In a memory file, which nobody on the way reads.
+    Blob(Blob),
+}
+
+impl Args {
+    /// Chooses by length.
+    ///
+    /// # Errors
+    ///
+    /// No room for a memory file.
+    pub fn new(bytes: Vec<u8>) -> Result<Args, occ_sck::BlobError> {
+        if bytes.len() <= INLINE {
+            Ok(Args::Inline(bytes))
+        } else {
+            Blob::new(&bytes).map(Args::Blob)
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Wire {
+    pub(super) serial: u64,
+    pub(super) function: u64,
+    pub(super) keep_stdin: bool,
+    pub(super) mark: Option<u64>,
+    /// A second socket comes along for the function itself.
+    pub(super) has_socket: bool,
+    /// The length of the memory file that holds the arguments.
+    pub(super) blob: Option<u64>,
+    pub(super) plan: u64,
+    pub(super) namespace: bool,
+    pub(super) spare: bool,
+    pub(super) joins: u32,
+    pub(super) given: u32,
+    pub(super) args: Bytes,
+    pub(super) preface: Bytes,
+}
+
+impl Wire {
+    /// And the memory file that belongs to it.
+    pub(super) fn of(request: &Request) -> (Wire, Option<&Blob>) {
+        let (args, blob) = match &request.args {
+            Args::Inline(bytes) => (bytes.as_slice(), None),
+            Args::Blob(blob) => (&[][..], Some(blob)),
+        };
+        let wire = Wire {
+            serial: request.serial,
+            function: request.function,
+            keep_stdin: request.keep_stdin,
+            mark: request.mark,
+            has_socket: false,
+            blob: blob.map(Blob::len),
+            plan: request.plan,
+            namespace: request.namespace,
+            spare: request.spare,
+            joins: request.joins.len() as u32,
+            given: request.given.len() as u32,
+            args: args.to_vec().into(),
+            preface: request.preface.clone().into(),
+        };
+        (wire, blob)
+    }
+}

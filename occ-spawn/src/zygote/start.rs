@@ -1,0 +1,137 @@
+//! A request, as it is read: by the zygote for a new process, and by a spare.
+
+use std::os::fd::OwnedFd;
+
+use occ_sck::{Blob, Envelope, Socket};
+
+use super::request::Wire;
+use crate::options::plan::{NotBegun, Plan, Step};
+use crate::outcome::kind;
+
+/// A request as the zygote hands it to the new process.
+pub(crate) struct Start {
+    pub(crate) serial: u64,
+    pub(crate) function: u64,
+    pub(crate) keep_stdin: bool,
+    pub(crate) mark: Option<u64>,
+    pub(crate) control: Socket,
+    pub(crate) socket: Option<OwnedFd>,
+    pub(crate) args: Vec<u8>,
+    pub(crate) preface: Vec<u8>,
+    pub(crate) blob: Option<(OwnedFd, u64)>,
+    pub(crate) plan: u64,
+    pub(crate) namespace: bool,
+    pub(crate) joins: Vec<OwnedFd>,
+    pub(crate) given: Vec<OwnedFd>,
+    pub(crate) spare: bool,
+}
+
+impl Start {
+    /// `None` for a request that is not one; its sockets are closed, and their other ends tell.
+    pub(super) fn read(envelope: Envelope) -> Option<Start> {
+        let wire: Wire = envelope.decode().ok()?;
+        let mut fds = envelope.fds.into_iter();
+        let control = Socket::from(fds.next()?);
+        let socket = if wire.has_socket {
+            Some(fds.next()?)
+        } else {
+            None
+        };
+        let blob = match wire.blob {
+            Some(len) => Some((fds.next()?, len)),
+            None => None,
+        };
+        let joins: Vec<OwnedFd> = fds.by_ref().take(wire.joins as usize).collect();
+        let given: Vec<OwnedFd> = fds.collect();
+        if joins.len() != wire.joins as usize || given.len() != wire.given as usize {
+            return None;
+        }
+        Some(Start {
+            serial: wire.serial,
+            function: wire.function,
+            keep_stdin: wire.keep_stdin,
+            mark: wire.mark,
+            control,
+            socket,
+            args: wire.args.0,
+            preface: wire.preface.0,
+            blob,
+            plan: wire.plan,
+            namespace: wire.namespace,
+            joins,
+            given,
+            spare: wire.spare,
+        })
+    }
+
+    /// The options, which stand before the arguments. It may be called before the descriptors of others are closed: it reads
+    /// nothing but a memory file.
+    pub(crate) fn take_plan(&mut self) -> Result<Option<Plan>, NotBegun> {
+        if self.plan == 0 {
+            return Ok(None);
+        }
+        let wrong = |why: String| NotBegun {
+            step: Step::Orders,
+            what: format!("({why})"),
+            errno: libc::EBADMSG,
+        };
+        if let Some((fd, len)) = self.blob.take() {
+            let blob = Blob::from_fd(fd, len).map_err(|error| wrong(error.to_string()))?;
+            self.args = blob.read().map_err(|error| wrong(error.to_string()))?;
+        }
+        let len = usize::try_from(self.plan).unwrap_or(usize::MAX);
+        if len > self.args.len() {
+            return Err(wrong(format!(
+                "{len} bytes of options, and {} in all",
+                self.args.len()
+            )));
+        }
+        let args = self.args.split_off(len);
+        let plan = std::mem::replace(&mut self.args, args);
+        let plan = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
+        Ok(Some(plan))
+    }
+}
+
+/// What a spare is told to become.
+pub(crate) struct Work {
+    pub(crate) function: u64,
+    pub(crate) mark: Option<u64>,
+    pub(crate) preface: Vec<u8>,
+    args: Vec<u8>,
+    blob: Option<(OwnedFd, u64)>,
+}
+
+impl Work {
+    /// `None` for anything else.
+    pub(crate) fn read(envelope: Envelope) -> Option<Work> {
+        if envelope.kind != kind::START {
+            return None;
+        }
+        let wire: Wire = envelope.decode().ok()?;
+        let blob = match wire.blob {
+            Some(len) => Some((envelope.fds.into_iter().next()?, len)),
+            None => None,
+        };
+        Some(Work {
+            function: wire.function,
+            mark: wire.mark,
+            preface: wire.preface.0,
+            args: wire.args.0,
+            blob,
+        })
+    }
+
+    pub(crate) fn args(&mut self) -> Result<Vec<u8>, String> {
+        match self.blob.take() {
+            None => Ok(std::mem::take(&mut self.args)),
+            Some((fd, len)) => read_blob(fd, len),
+        }
+    }
+}
+
+/// The arguments that came in a memory file.
+pub(crate) fn read_blob(fd: OwnedFd, len: u64) -> Result<Vec<u8>, String> {
+    let blob = Blob::from_fd(fd, len).map_err(|error| error.to_string())?;
+    blob.read().map_err(|error| error.to_string())
+}
