@@ -20,6 +20,7 @@ mod spares;
 mod spawning;
 mod starting;
 mod unread;
+mod with_yeshup;
 
 use std::fs::File;
 use std::io::Read;
