@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use occ_spawn::{Child, Options, OsPid, SpawnError, Spawner, Step};
+use occ_test_support::stat::Stat;
 use occ_test_support::{isolated, test_path};
 use rustix::process::Signal;
 
@@ -185,7 +186,7 @@ fn an_executable_has_a_process_group_of_its_own_unless_it_is_given_the_foregroun
     assert_eq!(numbers[0], numbers[1]);
     let said = printed(sh(script).foreground(true));
     let numbers: Vec<&str> = said.split_whitespace().collect();
-    let ours = rustix::process::getpgrp().as_raw_pid().to_string();
+    let ours = Stat::of(std::process::id()).unwrap().group.to_string();
     assert_eq!(numbers[1], ours);
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use occ_spawn::{Child, Limit, Options, SpawnError, Spawner, Stdio, Step};
 use occ_test_support::dead::Watch;
+use occ_test_support::stat::Stat;
 use occ_test_support::{LIMIT, isolated, skipped, test_path};
 use rustix::process::{Resource, Signal, getrlimit};
 
@@ -257,7 +258,7 @@ fn a_nice_process_is_nicer() {
 }
 
 fn who() -> (u32, u32, usize, u32, u32) {
-    let group = rustix::process::getpgrp().as_raw_pid().unsigned_abs();
+    let group = Stat::of(std::process::id()).unwrap().group;
     (
         rustix::process::getuid().as_raw(),
         rustix::process::getgid().as_raw(),

@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use occ_proc::{OsPid, OsStatus};
+use occ_proc::{OsPid, OsStatus, Stat};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getppid};
+use rustix::process::{Pid, Signal, getppid};
 
 use super::below::is_stopped;
 use super::line::{Heard, Message, NAMED, When};
@@ -189,12 +189,13 @@ impl Guard {
     fn pass(&mut self, signal: i32, when: When) {
         let is_cont = signal == Signal::CONT.as_raw();
         let woke_front = is_cont && std::mem::take(&mut self.front_was_stopped);
-        let Some(program) = self.program.and_then(OsPid::to_rustix) else {
+        let Some(os_pid) = self.program else { return };
+        let Some(program) = os_pid.to_rustix() else {
             return;
         };
         let is_wanted = match when {
             When::Always => true,
-            When::NotInGroup => getpgid(Some(program)) != Ok(getpgrp()),
+            When::NotInGroup => group_of(os_pid) != group_of(OsPid::own()),
             // By what let the front go on the program does as well. A second one would take the next key away that is to stop
             // it, if that had not come to it yet.
             When::NotStopped => !woke_front && !self.program.is_some_and(is_stopped),
@@ -204,6 +205,12 @@ impl Guard {
             let _ = sys::send(program, signal);
         }
     }
+}
+
+/// As /proc tells it: 0 for one whose leader is in a PID namespace further up, which is no number of a process, and which getpgid(2) of
+/// rustix does not expect.
+fn group_of(os_pid: OsPid) -> Option<u32> {
+    Stat::of(os_pid).ok().map(|stat| stat.group)
 }
 
 /// Those that a shell's job is stopped by; SIGSTOP is what some programs stop themselves with when they are told to.
