@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use occ_inbox::Pid;
+use occ_sck::MAX_NAME;
 use occ_spawn::{Arguments, Function, Limit, Options, Outcome, Stdio};
 
 use crate::containment::Containment;
@@ -82,7 +83,7 @@ impl Builder {
         rlimit(limit: Limit, soft: Option<u64>, hard: Option<u64>);
         /// How nice it is: added to the nice value of whoever started the system (nice(2)).
         nice(increment: i32);
-        /// Runs it as this user. It has no supplementary groups then but those of [`Builder::groups`].
+        /// Runs it as this user. Its group stays, unless [`Builder::group`] changes it, and it has no supplementary groups then but those of [`Builder::groups`].
         ///
         /// The memory of a function was another user's before. So the kernel hides it from its new user, and from itself what lies in
         /// /proc/self, until it allows that (`PR_SET_DUMPABLE`, prctl(2)).
@@ -143,14 +144,16 @@ impl Builder {
     }
 
     /// Most of the processors that it may have, with all that it starts: 0.5 is half of one, 2.0 are two. One thousandth is the
-    /// least.
+    /// least; nothing, less than that, or infinity is an error of the spawn.
     ///
     /// It takes a control group that this user may make: else the spawn is [`SpawnError::Unsupported`].
     #[must_use]
     #[doc(alias = "cpu.max")]
     pub fn cpu_max(mut self, processors: f64) -> Builder {
+        // What is no number of processors is 0, and the spawn says that it is none.
+        let is_some = processors > 0.0 && processors.is_finite();
         let thousandths = (processors * 1000.0).clamp(1.0, f64::from(u32::MAX));
-        self.care.cpu = Some(thousandths as u32);
+        self.care.cpu = Some(if is_some { thousandths as u32 } else { 0 });
         self
     }
 
@@ -231,7 +234,9 @@ impl Builder {
 
     pub(crate) fn care(&self, executes: bool) -> Care {
         let mut care = self.care.clone();
-        care.label = self.options.label_given().map(str::to_owned);
+        // A request is one datagram, so nothing in it may be as long as it likes.
+        let label = self.options.label_given();
+        care.label = label.map(|label| label[..label.floor_char_boundary(MAX_NAME)].to_owned());
         care.executes = executes;
         care.stderr_at = self.captures.then(|| self.options.stderr_at() as u32);
         care

@@ -27,6 +27,7 @@ use occ_spawn::kernel::{self, Whom};
 use occ_spawn::zygote::{self, Zygote};
 use occ_yeshup::Parent;
 use rustix::event::epoll::{self, EventFlags};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Resource, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,9 @@ const PROGRAM: u64 = 1 << 62;
 const STDERR: u64 = 1 << 61;
 /// With a number of its own: the control socket of a spare.
 const SPARE: u64 = 1 << 60;
+
+/// The most that is waited for at a time.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// How often all children are looked at, at the most.
 const SWEEP: Duration = Duration::from_millis(50);
@@ -147,6 +151,8 @@ struct Central {
     cared: HashMap<Serial, Cared>,
     graces: Graces,
     spares: Spares,
+    /// How many processes there may be, and spares with them.
+    room: usize,
     /// Where control groups can be made, once somebody has asked for one.
     places: Option<Places>,
     /// Those whose process has ended, and who somebody is still in.
@@ -174,8 +180,6 @@ impl Central {
         let host = rustix::process::pidfd_open(host, PidfdFlags::empty()).ok();
 
         let (nofile, limit) = raise_nofile();
-        // Each takes a descriptor, as the process does that it becomes.
-        let limit = limit.saturating_sub(settings.spares);
         let epoll =
             epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| failed("epoll_create")(&e))?;
         let state = State::new(
@@ -214,6 +218,7 @@ impl Central {
             cared: HashMap::new(),
             graces: Graces::default(),
             spares: Spares::new(settings.spares),
+            room: limit,
             places: None,
             emptying: Vec::new(),
             most_held: (limit / 8).max(64),
@@ -278,7 +283,9 @@ impl Central {
             self.spares.make_at,
         ];
         let soonest = times.into_iter().flatten().min();
-        let deadline = soonest.map_or(Deadline::Never, Deadline::At);
+        // Not all kernels wait for as long as one likes.
+        let latest = || Instant::now() + LONGEST_WAIT;
+        let deadline = soonest.map_or(Deadline::Never, |at| Deadline::At(at.min(latest())));
         let ready: Vec<(u64, EventFlags)> =
             match epoll::wait(&self.epoll, &mut space, deadline.timespec().as_ref()) {
                 Ok((ready, _)) => ready
@@ -301,6 +308,7 @@ impl Central {
             }
             self.work();
         }
+        self.hurry();
         // After the sockets: a process that hung up in the same breath has been asked about already.
         if children_ended {
             self.children_ended();
@@ -359,6 +367,7 @@ impl Central {
                     mark: Some(self.orphans.mark(process)),
                     plan: wanted.plan,
                     given,
+                    executes: wanted.care.executes,
                     namespace: wanted.care.containment == Containment::PidNamespace,
                     joins: Vec::new(),
                     spare: false,
@@ -366,6 +375,7 @@ impl Central {
                 match self.take_care(request, &wanted.care) {
                     Ok(request) => {
                         if let Some(request) = self.use_spare(request) {
+                            self.make_room();
                             self.launch(request);
                         }
                     }
@@ -407,11 +417,27 @@ impl Central {
                     let signal = signal.map_or(0, Signal::as_raw);
                     self.events.push_back(Event::NotSent { process, signal });
                 }
+                // It has become somebody whom this user may not kill, and a stop does not wait for it.
+                if sent == Some(Err(Errno::PERM)) && self.state.is_stopping() {
+                    self.awaited.remove(&process);
+                    self.by_os_pid.remove(&os_pid);
+                    self.forget(process);
+                    self.events.push_back(Event::OutOfReach { process });
+                }
             }
             Effect::Wait { process, grace } => self.graces.start(process, grace),
             Effect::Close { process } => self.close(process),
             Effect::Abnormal { ended, report } => self.tell_host(ended, report),
             Effect::Finish => self.finished = true,
+        }
+    }
+
+    /// While the system stops, nobody waits for a zygote that may be stopped itself: what it has not made is not made.
+    fn hurry(&mut self) {
+        if self.state.is_stopping() && !self.unborn.is_empty() && self.zygote.is_some() {
+            self.lose_zygote();
+            self.send_orders();
+            self.work();
         }
     }
 

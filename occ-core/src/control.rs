@@ -101,6 +101,13 @@ impl Control {
             op: "encode",
             source: io::Error::other(error),
         })?;
+        // A request is one datagram: of the first part of several nothing would come back.
+        if packet.parts() > 1 {
+            return Err(NotAsked::Io {
+                op: "a request of more than one datagram",
+                source: Errno::MSGSIZE.into(),
+            });
+        }
         if !fds.is_empty() {
             self.with_descriptor = self.last_id;
         }

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use occ_proc::{Evidence, MemoryCgroup};
 use occ_spawn::OsPid;
@@ -127,6 +128,10 @@ impl Places {
         }
         if let Some(thousandths) = purpose.cpu {
             let what = "a limit on the processors";
+            if thousandths == 0 {
+                let why = "it must be more than none, and finite".to_owned();
+                return Err(NoGroup { what, why });
+            }
             // The kernel takes no less than a millisecond.
             let quota = (u64::from(thousandths) * PERIOD / 1000).max(1000);
             match self.limited(what, "cpu", &mut group, name)? {
@@ -194,7 +199,7 @@ impl Places {
             };
             for entry in entries.flatten() {
                 if entry.file_name().to_string_lossy().starts_with(prefix) {
-                    none_left &= is_gone(fs::remove_dir(entry.path()));
+                    none_left &= remove_tree(&entry.path());
                 }
             }
         }
@@ -212,6 +217,19 @@ fn set(what: &'static str, file: &Path, text: &str) -> Result<(), NoGroup> {
         what,
         why: format!("{file:?}: {error}"),
     })
+}
+
+/// Removes a group, with those that were made within it, if nobody is in them; true if it is gone.
+fn remove_tree(dir: &Path) -> bool {
+    if is_gone(fs::remove_dir(dir)) {
+        return true;
+    }
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path());
+        }
+    }
+    is_gone(fs::remove_dir(dir))
 }
 
 fn is_gone(removed: io::Result<()>) -> bool {
@@ -278,7 +296,7 @@ impl Group {
 
     /// Removes it, if nobody is in it any more; true if it is gone.
     pub(crate) fn remove(&mut self) -> bool {
-        self.dirs.retain(|dir| !is_gone(fs::remove_dir(dir)));
+        self.dirs.retain(|dir| !remove_tree(dir));
         self.dirs.is_empty()
     }
 }
@@ -286,6 +304,21 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// Removes all groups of a system whose coordinator and guard are gone, as soon as those that were in them are.
+pub(crate) fn remove_all_of(incarnation: u32) {
+    /// The kernel has killed them by now, and they need not be waited for for ever.
+    const LAST: Duration = Duration::from_secs(2);
+    let (places, prefix) = (Places::own(), prefix(incarnation));
+    let deadline = Instant::now() + LAST;
+    while !places.remove_all(&prefix) && Instant::now() < deadline {
+        let again = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 2_000_000,
+        };
+        let _ = rustix::event::poll(&mut [], Some(&again));
     }
 }
 

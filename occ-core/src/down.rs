@@ -93,16 +93,16 @@ impl fmt::Display for AbnormalExit {
 /// One line, for people.
 impl fmt::Display for Down {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reason {
-            ExitReason::NoProcess => write!(f, "{} was no process", self.pid),
-            _ => self.report.fmt(f),
-        }
+        self.report.fmt(f)
     }
 }
 
 fn told(ended: &Ended, report: Option<Envelope>) -> (ExitReason, ExitReport) {
     let Some(facts) = &ended.facts else {
-        return (ExitReason::NoProcess, ExitReport::default());
+        return (
+            ExitReason::NoProcess,
+            ExitReport::of_nobody(ended.pid.to_string()),
+        );
     };
     let reason = match report {
         None if ended.reported => {

@@ -181,7 +181,7 @@ pub enum RunError {
     #[error("the process was not made")]
     Spawn(#[from] SpawnError),
     /// Process zero ended, and not with a value.
-    #[error("the process {reason}")]
+    #[error("the process {}", told(.reason, .report))]
     Ended {
         /// Why.
         reason: ExitReason,
@@ -194,6 +194,14 @@ pub enum RunError {
     /// The coordinator was killed.
     #[error("the system has gone down")]
     SystemDown,
+}
+
+/// Of a signal the verdict says more than its number.
+fn told(reason: &ExitReason, report: &ExitReport) -> String {
+    match (reason, &report.verdict) {
+        (ExitReason::Signal(signal), Some(verdict)) => format!("was ended by {signal}: {verdict}"),
+        _ => reason.to_string(),
+    }
 }
 
 impl fmt::Debug for RunError {

@@ -64,7 +64,10 @@ fn can_be_had(level: Containment) -> Result<(), String> {
                 kill: true,
                 ..Purpose::NONE
             };
-            let name = format!("occ-probe-{}", std::process::id());
+            // Others look at the same time, in this process and in others that have its number.
+            let mut random = [0; 8];
+            let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+            let name = format!("occ-probe-{:016x}", u64::from_ne_bytes(random));
             let made = Places::own().make(&name, purpose);
             made.map(drop).map_err(|none| none.why)
         }

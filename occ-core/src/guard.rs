@@ -31,7 +31,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getppid};
 
 use crate::central::{self, Settings};
-use crate::control_group::{self, Places};
+use crate::control_group;
 use crate::descent::{Children, Mark, signal_child, signal_if, stop_all};
 use crate::protocol::kind;
 use crate::sys;
@@ -92,6 +92,9 @@ fn guard(context: Context) -> Result<(), String> {
     let fds = [line.as_fd(), context.control.as_fd()];
     let central =
         boot::launch(central::ENTRY, args, &fds).map_err(|error| central::chain_of(&error))?;
+    // `kill -9` of a job, and what timeout(1) does, is for all of a process group. One of us has to be left; the coordinator and
+    // all others stay in the host's, which the terminal is about.
+    let _ = rustix::process::setpgid(None, None);
     // Whoever waits for the coordinator's end waits for the end of this: nobody else may hold it.
     drop(line);
 
@@ -101,7 +104,7 @@ fn guard(context: Context) -> Result<(), String> {
     }
     end_what_is_left(settings.incarnation, &signals);
     // The coordinator removes them itself, unless it was killed.
-    Places::own().remove_all(&control_group::prefix(settings.incarnation));
+    control_group::remove_all_of(settings.incarnation);
     Ok(())
 }
 

@@ -68,6 +68,8 @@ struct Process {
     care: Care,
     /// Its control socket is open.
     open: bool,
+    /// What the kernel calls it, where it is about to execute its program, and does not run that yet.
+    known: Option<OsPid>,
     /// Killed before it ran: by whom, and what for.
     doomed: Option<Why>,
     /// Who is to be told of its end, under which number.
@@ -92,6 +94,7 @@ impl Process {
             name,
             care: Care::default(),
             open: true,
+            known: None,
             doomed: None,
             watchers: BTreeSet::new(),
             watching: HashMap::new(),
@@ -259,6 +262,8 @@ impl State {
             Event::Ended { process, end } => self.ended(process, end, effects),
             Event::Examined { process, exiting } => self.examined(process, exiting, effects),
             Event::NotSent { process, signal } => self.not_sent(process, signal),
+            Event::Known { process, os_pid } => self.known(process, os_pid, effects),
+            Event::OutOfReach { process } => self.out_of_reach(process, effects),
             Event::GraceOver { process } => self.grace_over(process, effects),
             Event::NoPair { closed, other } => self.no_pair(closed, other, effects),
             Event::Stop => self.stop(effects),

@@ -25,6 +25,7 @@ use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::central::Settings;
 use crate::control::hang_up;
+use crate::control_group;
 use crate::down::AbnormalExit;
 use crate::error::StartError;
 use crate::guard;
@@ -70,7 +71,7 @@ impl SystemBuilder {
 
     /// Makes so many processes before they are asked for, so that a spawn has no fork in its way: for systems that must answer
     /// quickly. Each costs the memory of an idle process, and a file descriptor of the coordinator. New ones are made when nobody
-    /// has asked for a process for a millisecond.
+    /// has asked for a process for a millisecond, and as long as there is room for more processes: those come first.
     ///
     /// What a process does itself before its function takes a fork of its own: of a [`Builder`](crate::Builder)'s options only the grace
     /// period goes with a spare.
@@ -302,6 +303,8 @@ fn keep(
         }
     }
     reap(wire.booted.os_pid);
+    // Where the guard was killed nobody has done it.
+    control_group::remove_all_of(settings.incarnation);
 }
 
 fn boot_guard(settings: &Settings, control: Socket) -> Result<Booted, StartError> {

@@ -47,6 +47,8 @@ pub enum Cause {
     Itself,
     /// Those who watch it killed it.
     Killed {
+        /// By which signal.
+        signal: Signal,
         /// Who wanted it.
         by: String,
         /// What for.
@@ -248,7 +250,7 @@ fn of_sent(signal: Signal, evidence: &[Evidence]) -> Option<Verdict> {
         _ => None,
     })?;
     let (by, why) = (sent.by.clone(), sent.why.clone());
-    Some(certain(Cause::Killed { by, why }, "we sent it"))
+    Some(certain(Cause::Killed { signal, by, why }, "we sent it"))
 }
 
 /// What a handler was told. It speaks of the last signal that came; where that is not the one that ended the process, it
@@ -349,7 +351,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Itself => f.write_str("ended by itself"),
-            Cause::Killed { by, why } => write!(f, "killed by {by}: {why}"),
+            Cause::Killed { signal, by, why } if signal.number() == SIGKILL => {
+                write!(f, "killed by {by}: {why}")
+            }
+            Cause::Killed { signal, by, why } => write!(f, "killed by {signal} from {by}: {why}"),
             Cause::OutOfMemory => f.write_str("killed by the out-of-memory killer"),
             Cause::StackOverflow { thread: None } => f.write_str("overflowed its stack"),
             Cause::StackOverflow {

@@ -42,13 +42,17 @@ pub(crate) fn follow(
         };
         setrlimit(limit.resource(), limits).map_err(|errno| {
             let shown = |limit: &Option<u64>| limit.map_or("none".to_owned(), |n| n.to_string());
-            let what = format!("{limit:?} to {}, {}", shown(soft), shown(hard));
+            let what = format!(
+                "{limit:?} to {} (soft) and {} (hard)",
+                shown(soft),
+                shown(hard)
+            );
             failed(Step::Limit, what, errno)
         })?;
     }
     if let Some(increment) = plan.nice {
         rustix::process::nice(increment)
-            .map_err(|errno| failed(Step::Nice, format!("higher by {increment}"), errno))?;
+            .map_err(|errno| failed(Step::Nice, format!("by {increment}"), errno))?;
     }
     if plan.own_group.unwrap_or(plan.program.is_some()) {
         rustix::process::setpgid(None, None)

@@ -48,8 +48,8 @@ pub struct Child {
     label: Option<String>,
     executes: bool,
     exit: Option<Exit>,
-    /// The thread that is the process's parent lives as long as this.
-    inner: Arc<Inner>,
+    /// The thread that is the process's parent lives as long as this: until its end is known.
+    inner: Option<Arc<Inner>>,
 }
 
 impl Child {
@@ -75,7 +75,7 @@ impl Child {
             label: None,
             executes: false,
             exit: None,
-            inner,
+            inner: Some(inner),
         })
     }
 
@@ -152,6 +152,7 @@ impl Child {
             report,
         };
         self.exit = Some(exit.clone());
+        self.inner = None;
         Ok(Some(exit))
     }
 
@@ -240,9 +241,9 @@ impl AsFd for Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.exit.is_none()
-            && let Some(watch) = self.watch.take()
+            && let (Some(watch), Some(inner)) = (self.watch.take(), &self.inner)
         {
-            self.inner.adopt(watch);
+            inner.adopt(watch);
         }
     }
 }

@@ -171,7 +171,7 @@ impl Options {
         self
     }
 
-    /// Runs it as this user. It has no supplementary groups then but those of [`Options::groups`].
+    /// Runs it as this user. Its group stays, unless [`Options::group`] changes it, and it has no supplementary groups then but those of [`Options::groups`].
     ///
     /// The memory of a function was another user's before. So the kernel hides it from its new user, and from itself what lies in
     /// /proc/self, until it allows that (`PR_SET_DUMPABLE`, prctl(2)).

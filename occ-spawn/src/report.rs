@@ -1,6 +1,6 @@
 //! What is known of a process that has ended, besides the reason.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use occ_proc::{Evidence, Moment, OsPid, OsStatus, SignalInfo, Usage, Verdict};
@@ -80,6 +80,15 @@ impl ExitReport {
         }
     }
 
+    /// A report of one of whom nothing is known: it had ended before somebody asked, or never was.
+    pub fn of_nobody(process: String) -> ExitReport {
+        ExitReport {
+            process: Some(process),
+            how: "was no process when it was asked about".to_owned(),
+            ..ExitReport::default()
+        }
+    }
+
     /// What a handler in the process was told of the signal that ended it: which, from whom, what was wrong, and where.
     pub fn fault(&self) -> Option<&SignalInfo> {
         self.evidence.iter().find_map(|piece| match piece {
@@ -96,8 +105,17 @@ impl ExitReport {
 
 impl fmt::Display for ExitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for name in [&self.label, &self.process].into_iter().flatten() {
-            write!(f, "{name} ")?;
+        let names = [&self.label, &self.process].into_iter().flatten();
+        for name in names.filter(|name| !name.is_empty()) {
+            // It is a line, whatever somebody has been called.
+            for char in name.chars() {
+                if char.is_control() {
+                    write!(f, "{}", char.escape_default())?;
+                } else {
+                    f.write_char(char)?;
+                }
+            }
+            f.write_char(' ')?;
         }
         if let Some(os_pid) = self.os_pid {
             write!(f, "(pid {os_pid}) ")?;

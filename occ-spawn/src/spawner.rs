@@ -231,6 +231,7 @@ impl Spawner {
                 source,
             })?,
             joins: Vec::new(),
+            executes: what.executes,
             namespace: false,
             spare: false,
         };

@@ -15,8 +15,8 @@
 //! ◀─────────────────────────────────  without a HELLO
 //! ```
 //!
-//! - [`request`]: what is asked for; [`start`]: how it is read.
-//! - [`forker`]: the zygote itself.
+//! - `request`: what is asked for; `start`: how it is read.
+//! - `forker`: the zygote itself.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use occ_proc::Evidence;
 
+use occ_spawn::kernel::{self, Whom};
 use occ_spawn::zygote;
 use occ_spawn::{OsPid, Tail};
 use rustix::event::epoll::{self, EventFlags};
@@ -178,10 +179,19 @@ impl Central {
     }
 
     pub(super) fn program_ended(&mut self, process: Serial) {
-        let cared = self.cared.get(&process);
-        if let Some((_, os_pid)) = cared.and_then(|cared| cared.pidfd.as_ref()) {
-            self.fresh.push((process, *os_pid));
+        let Some(cared) = self.cared.get_mut(&process) else {
+            return;
+        };
+        let Some(os_pid) = cared.pidfd.as_ref().map(|(_, os_pid)| *os_pid) else {
+            return;
+        };
+        // One that is traced has ended, and its tracer is told first (ptrace(2)). SIGCHLD comes when it is our turn.
+        if matches!(kernel::ended(Whom::OsPid(os_pid), false), Ok(None)) {
+            cared.pidfd = None;
+            self.awaited.insert(process, os_pid);
+            return;
         }
+        self.fresh.push((process, os_pid));
     }
 
     // ---- standard error ----

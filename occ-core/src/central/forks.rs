@@ -9,13 +9,15 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use occ_sck::{Assembler, Deadline, Limits, Received, SendError, Socket};
-use occ_spawn::OsPid;
 use occ_spawn::boot::BootError;
 use occ_spawn::entry::kind as spawn;
 use occ_spawn::zygote::{self, Zygote};
+use occ_spawn::{NotBegun, OsPid};
 use rustix::event::epoll::{self, EventFlags};
+use rustix::process::Signal;
 
 use super::{Central, ZYGOTE, chain_of, ends};
+use crate::descent::signal_child;
 use crate::line::failure;
 use crate::protocol::{Moment, NotSpawned};
 use crate::state::{Event, Serial};
@@ -120,13 +122,48 @@ impl Central {
 
     /// A process has said its first word. If it is to execute a program, that is not all: what it says next is why it
     /// cannot, and if it says nothing and its socket closes, it has.
+    ///
+    /// Only the first word is one, and only of a child of ours that is nobody else yet: others may have got hold of the socket.
     pub(super) fn greeted(&mut self, process: Serial, os_pid: OsPid) {
+        let is_known = self
+            .unborn
+            .get(&process)
+            .is_none_or(|unborn| unborn.known.is_some());
+        if is_known || !self.may_be_unborn(os_pid) {
+            return;
+        }
         if !self.state.executes(process) {
             return self.born(process, os_pid);
         }
         if let Some(unborn) = self.unborn.get_mut(&process) {
             unborn.known = Some(os_pid);
+            self.events.push_back(Event::Known { process, os_pid });
         }
+    }
+
+    fn may_be_unborn(&self, os_pid: OsPid) -> bool {
+        !self.by_os_pid.contains_key(&os_pid)
+            && !self.spares.has(os_pid)
+            && !self
+                .unborn
+                .values()
+                .any(|unborn| unborn.known == Some(os_pid))
+            && ends::is_child(os_pid)
+    }
+
+    /// A process says that it could not begin, and is about to end. One that does not end itself is ended.
+    pub(super) fn gave_up(&mut self, process: Serial, os_pid: OsPid, why: NotBegun) {
+        let known = self.unborn.get(&process).and_then(|unborn| unborn.known);
+        let is_it = match known {
+            Some(known) => known == os_pid,
+            None => self.may_be_unborn(os_pid),
+        };
+        if !is_it {
+            return;
+        }
+        self.not_made(process, NotSpawned::NotBegun(why));
+        // It is a child that is not reaped, so the number is its own.
+        let _ = signal_child(os_pid, Signal::KILL);
     }
 
     /// The socket of a process has closed that has not begun, as far as is known.
@@ -189,6 +226,10 @@ impl Central {
                 // Nobody is left who knows what was made.
                 if let Order::Which(process) = order {
                     self.lost_with_the_zygote(process);
+                    continue;
+                }
+                if self.state.is_stopping() {
+                    self.not_made(order.process(), NotSpawned::Stopping);
                     continue;
                 }
                 if let Err(error) = self.start_zygote() {

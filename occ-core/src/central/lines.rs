@@ -113,9 +113,13 @@ impl Central {
         match envelope.kind {
             // Until the first word nobody but the zygote and the process itself has the socket.
             spawn::HELLO if self.unborn.contains_key(&serial) => self.greeted(serial, sender),
-            spawn::NOT_BEGUN if self.unborn.contains_key(&serial) => {
+            // It is short, and nothing that is not is read here.
+            spawn::NOT_BEGUN
+                if self.unborn.contains_key(&serial)
+                    && matches!(envelope.body, Body::Inline { .. }) =>
+            {
                 if let Ok(why) = envelope.decode() {
-                    self.not_made(serial, NotSpawned::NotBegun(why));
+                    self.gave_up(serial, sender, why);
                 }
             }
             spawn::FORK_FAILED if self.zygote.as_ref().is_some_and(|z| z.os_pid() == sender) => {

@@ -129,10 +129,13 @@ impl Central {
     /// Orders some, if it is time.
     pub(super) fn make_spares(&mut self) {
         let now = Instant::now();
-        if self.spares.make_at.is_none_or(|at| at > now) || self.state.is_stopping() {
+        if self.spares.make_at.is_none_or(|at| at > now) {
             return;
         }
         self.spares.make_at = None;
+        if self.state.is_stopping() {
+            return;
+        }
         self.spares.missing_since = None;
         // Those of the last batch come first.
         if self
@@ -144,7 +147,12 @@ impl Central {
             self.spares.make_at = Some(now + QUIET);
             return;
         }
-        for _ in 0..BATCH.min(self.spares.wanted.saturating_sub(self.spares.len())) {
+        // Processes come first: what is spared for them is what is left.
+        let room = self
+            .room
+            .saturating_sub(self.lines.len() + self.spares.len());
+        let missing = self.spares.wanted.saturating_sub(self.spares.len());
+        for _ in 0..BATCH.min(missing).min(room) {
             let Ok((ours, control)) = Socket::pair() else {
                 return;
             };
@@ -164,7 +172,19 @@ impl Central {
             let request = Rc::new(zygote::Request::spare(SPARE | number, REHEARSAL.offset()));
             self.order(Order::Fork { request, control });
         }
-        self.spares.ask_for_more(now);
+        if room > BATCH {
+            self.spares.ask_for_more(now);
+        }
+    }
+
+    /// A process that takes no spare takes the place of one, where there is no other.
+    pub(super) fn make_room(&mut self) {
+        while self.lines.len() + self.spares.len() >= self.room
+            && let Some(spare) = self.spares.spares.pop()
+        {
+            // It ends when it sees that nobody will ask for it.
+            let _ = epoll::delete(&self.epoll, spare.socket.as_fd());
+        }
     }
 
     /// A spare says its first word, or has died.

@@ -106,6 +106,21 @@ impl State {
             && let Phase::Launching(_) = process.phase
         {
             process.open = true;
+            process.known = None;
+        }
+    }
+
+    /// From here on it can be killed, though it does not run yet: what it is about to execute may be slow to come.
+    pub(super) fn known(&mut self, serial: Serial, os_pid: OsPid, effects: &mut Vec<Effect>) {
+        let stop = self.stopping.then_some(Why::Stop);
+        let Some(process) = self.process(serial) else {
+            return;
+        };
+        if let Phase::Launching(_) = process.phase {
+            process.known = Some(os_pid);
+            if let Some(why) = process.doomed.or(stop) {
+                self.kill_for(serial, why, effects);
+            }
         }
     }
 
@@ -116,7 +131,9 @@ impl State {
         };
         let open = process.open;
         let stop = self.stopping.then_some(Why::Stop);
-        if let Some(why) = process.doomed.or(stop) {
+        // Once is enough: where it has worked, a second signal comes to the dead.
+        let is_killed = process.sent.iter().any(|sent| sent.signal == libc::SIGKILL);
+        if let Some(why) = process.doomed.or(stop).filter(|_| !is_killed) {
             self.kill_for(serial, why, effects);
         }
         if !open {

@@ -25,7 +25,10 @@ impl State {
         };
         match process.phase {
             Phase::Host => return Reply::IsHost { id },
-            Phase::Launching(_) => process.doomed = Some(Why::Asked(by)),
+            Phase::Launching(_) => {
+                process.doomed = Some(Why::Asked(by));
+                self.kill_for(serial, Why::Asked(by), effects);
+            }
             Phase::Running { .. } => self.kill_for(serial, Why::Asked(by), effects),
         }
         Reply::Done { id }
@@ -49,6 +52,19 @@ impl State {
                 Reply::Done { id }
             }
             None => self.kill(by, id, pid, effects),
+        }
+    }
+
+    /// The system stops without it.
+    pub(super) fn out_of_reach(&mut self, serial: Serial, effects: &mut Vec<Effect>) {
+        if !self.stopping || serial == self.host {
+            return;
+        }
+        if let Some(mut process) = self.processes.remove(&serial) {
+            self.doubles -= usize::from(process.takes_two());
+            effects.push(Effect::Close { process: serial });
+            self.unwatch(serial, &mut process);
+            self.finish_if_empty(effects);
         }
     }
 

@@ -97,6 +97,18 @@ pub enum Event {
         /// Which.
         signal: i32,
     },
+    /// A process that is to execute a program has said its first word, and not executed it yet.
+    Known {
+        /// Which.
+        process: Serial,
+        /// What the kernel calls it.
+        os_pid: OsPid,
+    },
+    /// A process is one that may not be killed, and the system stops: nobody waits for it.
+    OutOfReach {
+        /// Which.
+        process: Serial,
+    },
     /// What [`Effect::Wait`] asked for: the time is up.
     GraceOver {
         /// For whom.

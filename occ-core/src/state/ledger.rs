@@ -92,9 +92,12 @@ impl State {
         let Some(process) = self.processes.get_mut(&serial) else {
             return false;
         };
-        let Phase::Running { os_pid, .. } = process.phase else {
-            return false;
+        let os_pid = match process.phase {
+            Phase::Running { os_pid, .. } => Some(os_pid),
+            Phase::Launching(_) => process.known,
+            Phase::Host => None,
         };
+        let Some(os_pid) = os_pid else { return false };
         // One entry of a kind is enough: the first that was sent has ended it.
         let is_first = !process.sent.iter().any(|sent| sent.signal == signal);
         if is_first {

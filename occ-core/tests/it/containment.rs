@@ -3,6 +3,7 @@
 //! Each way to stray has its control: made by a bare zygote, which contains nothing, it survives.
 
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use occ_core::{Evidence, Process, SpawnError};
@@ -349,6 +350,29 @@ fn when_the_host_is_killed_nothing_is_left_of_what_strayed() {
             let (mut host, all) = host_of_strays();
             assert!(all.iter().all(|one| alive(*one)));
             host.kill().unwrap();
+            host.wait().unwrap();
+            for one in all {
+                dead::gone(one, LIMIT);
+            }
+            Token::own().wait_none_left(LIMIT);
+        }
+    });
+}
+
+/// What `kill -9 %1` does, and timeout(1): the whole process group of the host. The guard is in another.
+#[test]
+fn when_the_process_group_of_the_host_is_killed_nothing_is_left_of_what_strayed() {
+    isolated!(|| {
+        for _ in 0..times(3) {
+            let (ready, say) = Ready::new();
+            let mut command = role::command("containment::role_host_of_strays");
+            say.pass("SAY", &mut command);
+            let mut host = command.process_group(0).spawn().unwrap();
+            drop(say);
+            let line = ready.line(LIMIT);
+            let all: Vec<u32> = line.split(' ').map(|pid| pid.parse().unwrap()).collect();
+            assert!(all.iter().all(|one| alive(*one)));
+            raw::kill(-i32::try_from(host.id()).unwrap(), libc::SIGKILL);
             host.wait().unwrap();
             for one in all {
                 dead::gone(one, LIMIT);

@@ -183,7 +183,7 @@ fn one_that_floods_its_standard_error_keeps_nobody_from_being_served() {
     system.stop();
 }
 
-fn ignores_sigterm(ready: String) {
+pub(crate) fn ignores_sigterm(ready: String) {
     raw::ignore(libc::SIGTERM);
     Say::open(&ready).ready();
     stay()

@@ -314,7 +314,7 @@ fn at_each_level_nothing_is_left_when_one_is_killed() {
 }
 
 /// The control groups of a system that has ended.
-fn groups_left(incarnation: u32) -> Vec<PathBuf> {
+pub(crate) fn groups_left(incarnation: u32) -> Vec<PathBuf> {
     let roots = std::fs::read_to_string("/proc/self/cgroup").unwrap();
     let own = roots.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let mounts = ["", "/unified", "/memory", "/cpu", "/cpu,cpuacct"];

@@ -7,6 +7,7 @@ mod deaths;
 mod ending;
 mod exes;
 mod fallbacks;
+mod faults;
 mod forks;
 mod hostile;
 mod in_flight;

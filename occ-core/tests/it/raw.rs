@@ -125,3 +125,16 @@ pub(crate) fn wait_signal(signal: i32) {
     unsafe { libc::sigwait(&set_of(signal), &raw mut came) };
     assert_eq!(came, signal);
 }
+
+/// Takes a lease on a file: whoever opens it waits for that to end (fcntl(2)). The breaking of it is not felt.
+pub(crate) fn lease(file: &std::fs::File) -> bool {
+    use std::os::fd::AsRawFd;
+    ignore(libc::SIGIO);
+    // SAFETY: F_SETLEASE takes a number.
+    unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0 }
+}
+
+pub(crate) fn signal(pid: u32, signal: i32) {
+    // SAFETY: kill takes any numbers.
+    unsafe { libc::kill(i32::try_from(pid).unwrap(), signal) };
+}

@@ -16,11 +16,11 @@ const INLINE: usize = 48 * 1024;
 pub struct Request {
     /// The number that the caller knows it by, until there is an OS pid.
     pub serial: u64,
-    /// Where the function's descriptor is: [`Descriptor::offset`].
+    /// Where the function's descriptor is: [`Descriptor::offset`](crate::entry::Descriptor::offset).
     pub function: u64,
     /// Its arguments, encoded.
     pub args: Args,
-    /// What whoever asks for the process has to tell it besides: [`Context::preface`].
+    /// What whoever asks for the process has to tell it besides: [`Context::preface`](crate::entry::Context::preface).
     pub preface: Vec<u8>,
     /// Keep the standard input of whoever booted the zygote; else it is /dev/null.
     pub keep_stdin: bool,
@@ -31,6 +31,8 @@ pub struct Request {
     pub plan: u64,
     /// What belongs to them.
     pub given: Vec<OwnedFd>,
+    /// Its options are to name a program, which it executes; else they must not.
+    pub executes: bool,
     /// It is the first process of a PID namespace of its own.
     pub namespace: bool,
     /// The `cgroup.procs` files of control groups that it joins before anything else.
@@ -52,6 +54,7 @@ impl Request {
             mark: None,
             plan: 0,
             given: Vec::new(),
+            executes: false,
             namespace: false,
             joins: Vec::new(),
             spare: true,
@@ -134,6 +137,7 @@ pub(super) struct Wire {
     /// The length of the memory file that holds the arguments.
     pub(super) blob: Option<u64>,
     pub(super) plan: u64,
+    pub(super) executes: bool,
     pub(super) namespace: bool,
     pub(super) spare: bool,
     pub(super) joins: u32,
@@ -157,6 +161,7 @@ impl Wire {
             has_socket: false,
             blob: blob.map(Blob::len),
             plan: request.plan,
+            executes: request.executes,
             namespace: request.namespace,
             spare: request.spare,
             joins: request.joins.len() as u32,

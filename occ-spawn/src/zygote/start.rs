@@ -20,6 +20,7 @@ pub(crate) struct Start {
     pub(crate) preface: Vec<u8>,
     pub(crate) blob: Option<(OwnedFd, u64)>,
     pub(crate) plan: u64,
+    executes: bool,
     pub(crate) namespace: bool,
     pub(crate) joins: Vec<OwnedFd>,
     pub(crate) given: Vec<OwnedFd>,
@@ -57,6 +58,7 @@ impl Start {
             preface: wire.preface.0,
             blob,
             plan: wire.plan,
+            executes: wire.executes,
             namespace: wire.namespace,
             joins,
             given,
@@ -67,14 +69,25 @@ impl Start {
     /// The options, which stand before the arguments. It may be called before the descriptors of others are closed: it reads
     /// nothing but a memory file.
     pub(crate) fn take_plan(&mut self) -> Result<Option<Plan>, NotBegun> {
-        if self.plan == 0 {
-            return Ok(None);
-        }
         let wrong = |why: String| NotBegun {
             step: Step::Orders,
             what: format!("({why})"),
             errno: libc::EBADMSG,
         };
+        // Whoever waits for a program to be executed must not wait for a function, which may never end.
+        let disagree = || {
+            wrong(
+                "it is said to execute a program, and is told none, or the other way round"
+                    .to_owned(),
+            )
+        };
+        if self.plan == 0 {
+            return if self.executes {
+                Err(disagree())
+            } else {
+                Ok(None)
+            };
+        }
         if let Some((fd, len)) = self.blob.take() {
             let blob = Blob::from_fd(fd, len).map_err(|error| wrong(error.to_string()))?;
             self.args = blob.read().map_err(|error| wrong(error.to_string()))?;
@@ -88,7 +101,10 @@ impl Start {
         }
         let args = self.args.split_off(len);
         let plan = std::mem::replace(&mut self.args, args);
-        let plan = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
+        let plan: Plan = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
+        if plan.program.is_some() != self.executes {
+            return Err(disagree());
+        }
         Ok(Some(plan))
     }
 }

@@ -91,7 +91,7 @@ fn what_cannot_be_had_is_an_error_of_the_spawn_and_leaves_nothing() {
         assert_eq!(step, Step::Descriptors);
         let (step, what, errno) = refused(&new().rlimit(Limit::OpenFiles, Some(10), Some(5)));
         assert_eq!((step, errno), (Step::Limit, libc::EINVAL));
-        assert_eq!(what, "OpenFiles to 10, 5");
+        assert_eq!(what, "OpenFiles to 10 (soft) and 5 (hard)");
         let (step, what, errno) = refused(&new().env("A=B", "C"));
         assert_eq!((step, errno), (Step::Environment, libc::EINVAL));
         assert!(what.starts_with("\"A=B\" (a name has no `=`"), "{what}");

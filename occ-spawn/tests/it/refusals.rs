@@ -29,6 +29,7 @@ fn end_of(zygote: &Zygote, serial: u64, function: u64) -> ExitReason {
         plan: 0,
         given: Vec::new(),
         joins: Vec::new(),
+        executes: false,
         namespace: false,
         spare: false,
         preface: Vec::new(),

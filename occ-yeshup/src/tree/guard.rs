@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use occ_proc::{OsPid, OsStatus, Stat};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Pid, Signal, getppid};
+use rustix::process::{Pid, Signal, getppid, setpgid};
 
 use super::below::is_stopped;
 use super::line::{Heard, Message, NAMED, When};
@@ -42,6 +42,8 @@ impl Guard {
         go: OwnedFd,
         program: Option<OsPid>,
     ) -> std::io::Result<Guard> {
+        // `kill -9` of a job, and what timeout(1) does, is for all of a process group. One of us has to be left.
+        let _ = setpgid(None, None);
         Ok(Guard {
             caller,
             go: Some(go),
@@ -195,7 +197,9 @@ impl Guard {
         };
         let is_wanted = match when {
             When::Always => true,
-            When::NotInGroup => group_of(os_pid) != group_of(OsPid::own()),
+            When::NotInGroup => {
+                group_of(os_pid) != self.front.and_then(|front| group_of(of(front)))
+            }
             // By what let the front go on the program does as well. A second one would take the next key away that is to stop
             // it, if that had not come to it yet.
             When::NotStopped => !woke_front && !self.program.is_some_and(is_stopped),
@@ -205,6 +209,10 @@ impl Guard {
             let _ = sys::send(program, signal);
         }
     }
+}
+
+fn of(pid: Pid) -> OsPid {
+    OsPid::new(pid.as_raw_pid().unsigned_abs())
 }
 
 /// As /proc tells it: 0 for one whose leader is in a PID namespace further up, which is no number of a process, and which getpgid(2) of

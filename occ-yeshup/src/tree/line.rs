@@ -53,7 +53,7 @@ pub(crate) enum Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Always,
-    /// If the program is not in the process group of front and guard: a terminal has sent it to all of that.
+    /// If the program is not in the process group of the front: a terminal has sent it to all of that.
     NotInGroup,
     /// If the program is not stopped: what is late must not let it go on.
     NotStopped,

@@ -222,7 +222,7 @@ impl Stray {
         (child, Tree::heard(&ready))
     }
 
-    /// The same, by a caller of its own, which does nothing else.
+    /// The same, by a caller of its own, which does nothing else, and leads a process group.
     pub(crate) fn start_by_a_caller(self, by: By) -> (Child, Tree) {
         let (ready, say) = Ready::new();
         let mut caller = role::command("tree::strays::role_caller");
@@ -235,8 +235,8 @@ impl Stray {
         }
         caller.env("BY", format!("{by:?}"));
         caller.env("GRACE", self.grace.as_millis().to_string());
-        let caller = caller.stdout(Stdio::null()).spawn().unwrap();
-        (caller, Tree::heard(&ready))
+        caller.process_group(0).stdout(Stdio::null());
+        (caller.spawn().unwrap(), Tree::heard(&ready))
     }
 }
 

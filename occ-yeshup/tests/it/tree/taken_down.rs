@@ -151,6 +151,21 @@ fn when_the_caller_is_killed_nothing_is_left() {
     });
 }
 
+/// What `kill -9 %1` does, and timeout(1): the caller, the front and the program are in one, and the guard in another.
+#[test]
+fn when_the_process_group_of_the_caller_is_killed_nothing_is_left() {
+    isolated!(|| {
+        for by in GUARDS {
+            for way in WAYS {
+                let (mut caller, tree) = Stray::new(way).start_by_a_caller(by);
+                raw::kill(-i32::try_from(caller.id()).unwrap(), 9);
+                dead::how(&mut caller, LIMIT);
+                nothing_is_left(tree);
+            }
+        }
+    });
+}
+
 /// The control.
 #[test]
 fn when_the_caller_of_a_program_without_a_guard_is_killed_all_survives() {
