@@ -14,7 +14,8 @@ use occ_core::{
 /// # Errors
 ///
 /// The system or the process could not be started; or the process ended, and not with a value. The
-/// `Debug` of the error is made for `main` to return.
+/// `Debug` of the error is made for `main` to return, and has the backtrace of the process where `RUST_BACKTRACE` asks for one:
+/// let `main` return this error itself, because in an `anyhow::Error` there is one of `main` in its place.
 pub fn run<F, A, AnyhowResultOrValue, T>(function: F, args: A) -> Result<T, RunError>
 where
     F: Function<A>,

@@ -199,7 +199,7 @@ pub enum RunError {
 /// Of a signal the verdict says more than its number.
 fn told(reason: &ExitReason, report: &ExitReport) -> String {
     match (reason, &report.verdict) {
-        (ExitReason::Signal(signal), Some(verdict)) => format!("was ended by {signal}: {verdict}"),
+        (ExitReason::Signal(_), Some(verdict)) => format!("{reason}: {verdict}"),
         _ => reason.to_string(),
     }
 }

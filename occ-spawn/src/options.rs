@@ -1,7 +1,7 @@
 //! How a process is to be started, where that differs from the ordinary.
 //!
-//! - [`plan`]: as it travels to the new process.
-//! - [`stdio`], [`limit`]: what some of the options are made of.
+//! - `plan`: as it travels to the new process.
+//! - `stdio`, `limit`: what some of the options are made of.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};

@@ -111,7 +111,9 @@ fn terminate() {
 fn a_signal_is_told_by_its_name() {
     bounded!(|| {
         let error = run(terminate, ()).unwrap_err();
-        assert_eq!(error.to_string(), "the process was killed by SIGTERM");
+        // And by whom.
+        let told = "the process was killed by SIGTERM: ended itself by SIGTERM [certain: told to its handler]";
+        assert_eq!(error.to_string(), told);
     });
 }
 

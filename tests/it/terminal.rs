@@ -304,10 +304,14 @@ fn a_job_that_is_stopped_and_goes_on_has_lost_nothing() {
             pty.read_until(&format!("job: done with task {round}"), LIMIT);
             pty.ctrl_z();
             pty.read_until("shell: the job is stopped", LIMIT);
-            // All of them but the shell, one after the other.
+            // All of them but the shell, and the guard, who is on guard; one after the other.
             let all = token.processes();
             assert!(all.len() >= 5, "{all:?}");
-            for os_pid in all.into_iter().filter(|os_pid| *os_pid != shell.id()) {
+            let is_of_the_job = |os_pid: &u32| {
+                let name = std::fs::read_to_string(format!("/proc/{os_pid}/comm")).unwrap();
+                *os_pid != shell.id() && name != "occ-guard\n"
+            };
+            for os_pid in all.into_iter().filter(is_of_the_job) {
                 while !is_stopped(os_pid) {}
             }
             pty.write(b"fg\n");

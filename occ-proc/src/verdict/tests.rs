@@ -72,7 +72,7 @@ fn each_end_is_told_as_what_it_was_and_no_more_surely_than_that() {
         (
             SIGTERM,
             vec![told(SIGTERM, 0, from_7), sent_through(SIGTERM, 7)],
-            "killed by <0.1>: asked [certain: we sent it]",
+            "killed by SIGTERM from <0.1>: asked [certain: we sent it]",
         ),
         (
             SIGTERM,
@@ -166,7 +166,7 @@ fn each_end_is_told_as_what_it_was_and_no_more_surely_than_that() {
         (
             SIGTERM,
             vec![sent(SIGTERM)],
-            "killed by <0.1>: asked [certain: we sent it]",
+            "killed by SIGTERM from <0.1>: asked [certain: we sent it]",
         ),
         (
             SIGTERM,
