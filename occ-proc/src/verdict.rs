@@ -303,8 +303,11 @@ fn of_info(signal: Signal, info: &SignalInfo) -> Option<Verdict> {
 /// A signal of which nothing else is known.
 fn of_signal(signal: Signal, evidence: &[Evidence]) -> Verdict {
     let silent = evidence.contains(&Evidence::HandlerSilent);
+    // With the signal the kernel raises the soft limit by a second, for the next (`check_process_timers` in
+    // kernel/time/posix-cpu-timers.c).
+    let raised = Duration::from_secs(1);
     let over_soft = evidence.iter().any(
-        |piece| matches!(piece, Evidence::CpuLimit { soft, used, .. } if has_reached(*used, *soft)),
+        |piece| matches!(piece, Evidence::CpuLimit { soft, used, .. } if has_reached(*used, soft.saturating_sub(raised))),
     );
     match signal.number() {
         // The kernel finds no room for the handler on a stack that is full, and ends the process.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use occ_core::{
-    Builder, Cause, Confidence, Containment, Down, Evidence, ExitReason, MonitorRef, Pid, Process,
-    SendError, SpawnError, Step, System,
+    Builder, Cause, Confidence, Containment, Down, Evidence, ExitReason, Limit, MonitorRef, Pid,
+    Process, SendError, SpawnError, Step, System,
 };
 use occ_test_support::{
     LIMIT, Signal,
@@ -74,6 +74,21 @@ fn how_an_executable_ends_is_told_with_its_report() {
     let verdict = down.report.verdict.unwrap();
     assert!(matches!(verdict.cause, Cause::Killed { .. }), "{verdict}");
     assert_eq!(verdict.confidence, Confidence::Certain);
+    system.stop();
+}
+
+/// It knows nothing of our handlers; and the kernel has raised the soft limit by the time that one looks.
+#[test]
+fn an_executable_that_uses_up_its_processor_time_is_told_as_such() {
+    let mut system = System::start().unwrap();
+    let me = system.process();
+    for hard in [1, 5] {
+        let limited = sh("while :; do :; done").rlimit(Limit::Cpu, Some(1), Some(hard));
+        let made = me.spawn_exe_monitor(&limited, "sh");
+        let verdict = down_of(me, made).report.verdict.unwrap();
+        assert_eq!(verdict.cause, Cause::CpuLimit, "{verdict}");
+        assert_eq!(verdict.confidence, Confidence::Probable);
+    }
     system.stop();
 }
 

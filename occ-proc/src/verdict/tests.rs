@@ -252,6 +252,12 @@ fn each_end_is_told_as_what_it_was_and_no_more_surely_than_that() {
             vec![cpu(1, 2, 1)],
             "used up its processor time [probable: its processor time had reached the limit]",
         ),
+        // The kernel has raised the soft limit by a second when it is looked at.
+        (
+            SIGXCPU,
+            vec![cpu(2, 5, 1)],
+            "used up its processor time [probable: its processor time had reached the limit]",
+        ),
         (
             SIGXCPU,
             vec![cpu(5, 6, 1)],
