@@ -118,6 +118,7 @@ pub fn demonitor(monitor: MonitorRef) -> Result<(), SystemError> {
 /// # Panics
 ///
 /// If the calling thread belongs to no system: see [`try_self_pid`].
+#[track_caller]
 pub fn self_pid() -> Pid {
     match try_self_pid() {
         Ok(pid) => pid,

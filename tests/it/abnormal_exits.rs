@@ -197,7 +197,7 @@ fn what_is_done_with_an_unwatched_end_can_be_replaced() {
         kill(child).unwrap();
         let (pid, .., text) = told.recv_timeout(LIMIT).unwrap();
         assert_eq!(pid, child);
-        let by = ") killed by <0.1>: it asked for that [certain: we sent it] after 0.";
+        let by = ") killed by <0.1>: kill was called [certain: we sent it] after 0.";
         assert!(text.contains(by), "{text}");
 
         // The end of everything is not.

@@ -48,7 +48,7 @@ impl State {
         });
         match runs {
             Some(serial) => {
-                self.terminate_for(serial, Why::Asked(by), effects);
+                self.terminate_for(serial, Why::Told(by), effects);
                 Reply::Done { id }
             }
             None => self.kill(by, id, pid, effects),

@@ -16,6 +16,8 @@ use super::{Effect, Phase, Serial, State};
 pub(super) enum Why {
     /// A process asked for it.
     Asked(Serial),
+    /// A process asked for it, with a grace period.
+    Told(Serial),
     /// The system ends.
     Stop,
     /// Process zero has ended, and `run` with it.
@@ -28,7 +30,8 @@ pub(super) enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::Asked(_) => "it asked for that",
+            Why::Asked(_) => "kill was called",
+            Why::Told(_) => "terminate was called",
             Why::Stop => "the system was stopped",
             Why::Over => "process zero had ended",
             Why::GraceOver => "its grace period was over",
@@ -85,7 +88,7 @@ impl State {
     /// Sends a signal to a process that runs; true if it is the first of its kind.
     fn send(&mut self, serial: Serial, signal: i32, why: Why, effects: &mut Vec<Effect>) -> bool {
         let by = match why {
-            Why::Asked(by) => self.pid(by).to_string(),
+            Why::Asked(by) | Why::Told(by) => self.pid(by).to_string(),
             Why::Stop | Why::Over | Why::GraceOver => "the system".to_owned(),
         };
         let through = self.coordinator;

@@ -1110,7 +1110,7 @@ fn who_killed_is_written_down_before_the_signal_and_told() {
     // The first that was sent has ended it.
     assert_eq!(s.kill(HOST, 6, 2), ["kill 2", "1 #6 done"]);
     let told = end_of_2(&mut s, signal(SIGKILL));
-    assert_eq!(told, ["SIGKILL sent by <0.3>: it asked for that"]);
+    assert_eq!(told, ["SIGKILL sent by <0.3>: kill was called"]);
 }
 
 #[test]
@@ -1135,7 +1135,7 @@ fn one_that_was_killed_before_it_began_is_told_so() {
     s.kill(HOST, 6, 2);
     s.begins(2);
     let told = end_of_2(&mut s, signal(SIGKILL));
-    assert_eq!(told, ["SIGKILL sent by <0.1>: it asked for that"]);
+    assert_eq!(told, ["SIGKILL sent by <0.1>: kill was called"]);
 }
 
 /// The control: what nobody asked for, nobody is said to have.

@@ -522,7 +522,7 @@ fn signals_are_told_with_where_they_came_from() {
                 reason: |reason| is_signal(reason, libc::SIGKILL),
                 cause: |cause| matches!(cause, Cause::Killed { by, .. } if by == "<0.1>"),
                 confidence: Certain,
-                line: ") killed by <0.1>: it asked for that [certain: we sent it] after",
+                line: ") killed by <0.1>: kill was called [certain: we sent it] after",
             },
         ),
         (
@@ -546,7 +546,7 @@ fn signals_are_told_with_where_they_came_from() {
                 reason: |reason| is_signal(reason, libc::SIGKILL),
                 cause: |cause| matches!(cause, Cause::Killed { .. }),
                 confidence: Certain,
-                line: ") killed by <0.1>: it asked for that",
+                line: ") killed by <0.1>: kill was called",
             },
         ),
         (
