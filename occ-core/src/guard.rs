@@ -93,8 +93,10 @@ fn guard(context: Context) -> Result<(), String> {
     let central =
         boot::launch(central::ENTRY, args, &fds).map_err(|error| central::chain_of(&error))?;
     // `kill -9` of a job, and what timeout(1) does, is for all of a process group. One of us has to be left; the coordinator and
-    // all others stay in the host's, which the terminal is about.
-    let _ = rustix::process::setpgid(None, None);
+    // all others stay in the host's, which the terminal is about. A group of its own in the same session would not do: with its
+    // end the host's might become an orphaned one, and the kernel sends SIGHUP to all of such a group if one in it is stopped
+    // (setpgid(2)).
+    let _ = rustix::process::setsid();
     // Whoever waits for the coordinator's end waits for the end of this: nobody else may hold it.
     drop(line);
 

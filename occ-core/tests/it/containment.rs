@@ -382,6 +382,43 @@ fn when_the_process_group_of_the_host_is_killed_nothing_is_left_of_what_strayed(
     });
 }
 
+/// Plays a host that leads a session: its process group is an orphaned one (setpgid(2)), and one in it is stopped.
+#[test]
+fn role_host_among_the_stopped() {
+    if role::is(occ_test_support::test_path!()) {
+        let say = Say::inherited("SAY");
+        setsid().unwrap();
+        let stopped = match raw::fork() {
+            None => {
+                raw::raise(libc::SIGSTOP);
+                raw::exit_now(0)
+            }
+            Some(fork) => fork,
+        };
+        while Stat::of(stopped).unwrap().state != 'T' {}
+        let system = system();
+        system.stop();
+        // What the kernel sends, it has sent by the time that the next child is made and has ended.
+        assert!(Command::new("true").status().unwrap().success());
+        say.ready();
+        try_kill(stopped);
+        raw::wait_for(stopped);
+    }
+}
+
+#[test]
+fn the_end_of_a_system_is_no_hangup_for_the_group_of_its_host() {
+    isolated!(|| {
+        let (ready, say) = Ready::new();
+        let mut command = role::command("containment::role_host_among_the_stopped");
+        say.pass("SAY", &mut command);
+        let mut host = command.spawn().unwrap();
+        drop(say);
+        ready.wait(LIMIT);
+        assert!(dead::how(&mut host, LIMIT).success());
+    });
+}
+
 /// Both in the same instant, in either order.
 #[test]
 fn when_host_and_coordinator_are_killed_nothing_is_left_of_what_strayed() {

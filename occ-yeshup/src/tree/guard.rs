@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use occ_proc::{OsPid, OsStatus, Stat};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::sockopt::socket_peercred;
-use rustix::process::{Pid, Signal, getppid, setpgid};
+use rustix::process::{Pid, Signal, getppid, setsid};
 
 use super::below::is_stopped;
 use super::line::{Heard, Message, NAMED, When};
@@ -42,8 +42,10 @@ impl Guard {
         go: OwnedFd,
         program: Option<OsPid>,
     ) -> std::io::Result<Guard> {
-        // `kill -9` of a job, and what timeout(1) does, is for all of a process group. One of us has to be left.
-        let _ = setpgid(None, None);
+        // `kill -9` of a job, and what timeout(1) does, is for all of a process group. One of us has to be left. A group of its own in
+        // the same session would not do: with its end the other might become an orphaned one, and the kernel sends SIGHUP to all of
+        // such a group if one in it is stopped (setpgid(2)).
+        let _ = setsid();
         Ok(Guard {
             caller,
             go: Some(go),
