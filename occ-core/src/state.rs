@@ -113,7 +113,7 @@ impl Process {
         }
     }
 
-    /// It has a pipe besides its control socket, or the pidfd that comes after that.
+    /// It has a pipe besides its control socket, or besides the pidfd that takes the place of that.
     fn takes_two(&self) -> bool {
         self.care.stderr_at.is_some()
     }
