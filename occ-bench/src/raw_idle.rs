@@ -1,7 +1,6 @@
 //! Bare idle processes, many at a time: what they weigh, and how soon they are killed.
 
 use occasional::OsPid;
-use rustix::event::pause;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -15,12 +14,7 @@ use crate::sys::fork;
 /// What idle processes weigh that have a pair of sockets each and nothing else.
 pub(crate) fn weight(count: usize) -> anyhow::Result<Weight> {
     let before = Memory::now()?;
-    // Their parent has none of the sockets: each of them would have a copy of all before.
-    let all = idle_forks(count, || {
-        if let Ok((socket, _other)) = pair() {
-            let _ = recv(socket, &mut [0; 1], RecvFlags::empty());
-        }
-    })?;
+    let all = idle_forks(count)?;
     let after = Memory::now()?;
     let os_pids: Vec<OsPid> = all
         .iter()
@@ -34,20 +28,22 @@ pub(crate) fn weight(count: usize) -> anyhow::Result<Weight> {
 /// Idle processes killed one after the other by their parent, and then reaped, in µs.
 pub(crate) fn kill_all(count: usize) -> anyhow::Result<()> {
     serve(|| {
-        let all = idle_forks(count, pause)?;
+        let all = idle_forks(count)?;
         let start = clock::now();
         end_all(all)?;
         Ok(clock::micros_since(start))
     })
 }
 
-/// Forks that wait, each in its own way.
-fn idle_forks(count: usize, wait: impl Fn()) -> anyhow::Result<Vec<Pid>> {
+/// Forks that wait, each with a pair of sockets. Their parent has none of those: each of them would have a copy of all before.
+fn idle_forks(count: usize) -> anyhow::Result<Vec<Pid>> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         all.push(fork(|| {
             die_with_parent();
-            wait();
+            if let Ok((socket, _other)) = pair() {
+                let _ = recv(socket, &mut [0; 1], RecvFlags::empty());
+            }
         })?);
     }
     for child in &all {

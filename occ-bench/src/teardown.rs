@@ -2,7 +2,8 @@
 //!
 //! The clock runs from the SIGKILL until none of them exists any more, as a zombie neither: the kernel kills them with the
 //! coordinator, their parent; then they are the guard's, which reaps them, and ends when it has no child left. Against it:
-//! as many plain forks, which their parent kills one after the other and reaps. Both by turns, in systems of their own.
+//! as many plain forks with a pair of sockets each, which their parent kills one after the other and reaps. Both by turns, in
+//! systems of their own.
 
 use std::io::{self, Write};
 

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use occ_sck::{Deadline, MAX_DATAGRAM, Packet, Socket};
 use occ_spawn::OsPid;
-use occ_spawn::entry::{Context, Descriptor, End};
+use occ_spawn::entry::End;
 use occ_spawn::kernel::{self, Whom};
 use occ_spawn::zygote::{self, Zygote};
 use occ_yeshup::Parent;
@@ -91,16 +91,10 @@ pub(crate) struct Settings {
     pub(crate) spares: usize,
 }
 
-pub(crate) const ENTRY: &Descriptor = &Descriptor::new(|| "coordinator", main);
-
-fn main(mut context: Context) -> End {
-    if context.fds.len() < 2 {
-        return End::chain(vec!["the host's sockets did not come".to_owned()]);
-    }
-    let lifeline = Socket::from(context.fds.remove(1));
-    // For as long as there is a coordinator.
-    let lifeline: &'static Socket = Box::leak(Box::new(lifeline));
-    match Central::new(context, lifeline) {
+/// What the coordinator does, from its first line to its end. `line` leads to the host, and `lifeline` to the thread there that keeps
+/// the system.
+pub(crate) fn main(settings: &Settings, line: OwnedFd, lifeline: &'static Socket) -> End {
+    match Central::new(settings, line, lifeline) {
         Ok(central) => central.run(),
         Err(why) => {
             if let Ok(packet) = Packet::of(kind::NOT_READY, &why) {
@@ -163,11 +157,13 @@ struct Central {
 }
 
 impl Central {
-    fn new(context: Context, lifeline: &'static Socket) -> Result<Central, String> {
+    fn new(
+        settings: &Settings,
+        line: OwnedFd,
+        lifeline: &'static Socket,
+    ) -> Result<Central, String> {
         let failed =
             |op: &'static str| move |error: &dyn std::fmt::Display| format!("{op}: {error}");
-        let settings: Settings =
-            occ_sck::decode(&context.args).map_err(|e| failed("settings")(&e))?;
         let parent = Parent::from_os_pid(settings.parent.get()).ok_or("the guard has no pid")?;
         occ_yeshup::arm(parent).map_err(|e| failed("prctl(PR_SET_PDEATHSIG)")(&e))?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
@@ -235,11 +231,6 @@ impl Central {
                 .map_err(|e| failed("epoll_ctl")(&e))?;
         }
 
-        let line = context
-            .fds
-            .into_iter()
-            .next()
-            .ok_or("the host's socket did not come")?;
         let serial = central.state.host();
         let line = Socket::from(line);
         line.ask_credentials()

@@ -11,6 +11,10 @@
 //! executed themselves has not; it loses its parent, and comes to the nearest subreaper above: here. So the guard outlives
 //! both of those that it stands between, kills what comes, and ends.
 //!
+//! The coordinator is a fork of it, and both have their descriptors in one table (`CLONE_FILES`, clone(2)). So the sockets of a coordinator that
+//! has been killed are open until the guard closes them. The kernel closes what a process has open before it kills its
+//! children: without this they would all wake up first, to be told that the coordinator is gone, and so they are killed asleep.
+//!
 //! | who dies | what the guard does |
 //! |---|---|
 //! | the coordinator, or it ends | kills what has come, until there is nothing, and ends |
@@ -23,7 +27,6 @@ use std::time::{Duration, Instant};
 
 use occ_sck::{Deadline, Packet, Socket};
 use occ_spawn::OsPid;
-use occ_spawn::boot::{self, Booted};
 use occ_spawn::entry::{Context, Descriptor, End};
 use occ_spawn::kernel::{self, Whom};
 use rustix::event::{PollFd, PollFlags};
@@ -82,28 +85,23 @@ fn guard(context: Context) -> Result<(), String> {
     let signals = sys::child_signals().map_err(|e| failed("signalfd")(&e))?;
 
     settings.parent = OsPid::own();
-    let mut args = Vec::new();
-    occ_sck::encode_into(&settings, &mut args).map_err(|e| failed("encode")(&e))?;
     let line = context
         .fds
         .into_iter()
         .next()
         .ok_or("the host's socket did not come")?;
-    let fds = [line.as_fd(), context.control.as_fd()];
-    let central =
-        boot::launch(central::ENTRY, args, &fds).map_err(|error| central::chain_of(&error))?;
+    let control = context.control;
+    let central = sys::fork_with_descriptors(line, |line| central::main(&settings, line, control))?;
     // `kill -9` of a job, and what timeout(1) does, is for all of a process group. One of us has to be left; the coordinator and
     // all others stay in the host's, which the terminal is about. A group of its own in the same session would not do: with its
     // end the host's might become an orphaned one, and the kernel sends SIGHUP to all of such a group if one in it is stopped
     // (setpgid(2)).
     let _ = rustix::process::setsid();
-    // Whoever waits for the coordinator's end waits for the end of this: nobody else may hold it.
-    drop(line);
 
-    wait_for_the_end(&central, &signals, host, host_ended.as_ref());
-    if let Some(why) = refusal(&central) {
-        say_not_ready(context.control, &why);
-    }
+    wait_for_the_end(central, &signals, host, host_ended.as_ref());
+    // Whoever has a connection with the coordinator is told now that it is gone: the host, and nobody else who lives.
+    std::mem::forget(host_ended);
+    let signals = sys::close_all_but(signals);
     end_what_is_left(settings.incarnation, &signals);
     // The coordinator removes them itself, unless it was killed.
     control_group::remove_all_of(settings.incarnation);
@@ -111,15 +109,10 @@ fn guard(context: Context) -> Result<(), String> {
 }
 
 /// Waits for the coordinator's end, and sees to it when the host has ended.
-fn wait_for_the_end(
-    central: &Booted,
-    signals: &impl AsFd,
-    host: Pid,
-    host_ended: Option<&OwnedFd>,
-) {
+fn wait_for_the_end(central: OsPid, signals: &impl AsFd, host: Pid, host_ended: Option<&OwnedFd>) {
     let mut host_lives = true;
     loop {
-        match kernel::ended(Whom::OsPid(central.os_pid), true) {
+        match kernel::ended(Whom::OsPid(central), true) {
             Ok(None) => {}
             _ => return,
         }
@@ -134,16 +127,11 @@ fn wait_for_the_end(
         let seen = fds.get(1).is_some_and(|host| !host.revents().is_empty());
         if host_lives && (seen || host_ended.is_none() && getppid() != Some(host)) {
             host_lives = false;
-            let _ = signal_child(central.os_pid, Signal::KILL);
+            let _ = signal_child(central, Signal::KILL);
         }
         drop(fds);
         sys::signalled_children(signals);
     }
-}
-
-/// What the coordinator said, if its image could not even begin.
-fn refusal(central: &Booted) -> Option<String> {
-    central.refusal().map(|error| central::chain_of(&error))
 }
 
 /// Whatever comes now has no process of the system to belong to any more.
@@ -157,10 +145,13 @@ fn end_what_is_left(incarnation: u32, signals: &OwnedFd) {
         if here.is_empty() || Instant::now() >= deadline {
             return;
         }
-        let mut stopped = BTreeMap::new();
         for os_pid in &here {
             let _ = signal_child(*os_pid, Signal::STOP);
         }
+        if all_are_dying(&here, signals) {
+            continue;
+        }
+        let mut stopped = BTreeMap::new();
         stop_all(is_left, &mut stopped);
         for os_pid in stopped.keys() {
             signal_if(*os_pid, || is_left(*os_pid), Signal::KILL);
@@ -175,4 +166,18 @@ fn end_what_is_left(incarnation: u32, signals: &OwnedFd) {
         }
         sys::wait_for_children(signals, AGAIN);
     }
+}
+
+/// Reaps for as long as one after the other dies; true if as many have as there were. Most are processes, which the kernel has
+/// killed with the coordinator, and to look through all of /proc for others takes longer than their deaths.
+fn all_are_dying(here: &[OsPid], signals: &OwnedFd) -> bool {
+    let mut left = here.len();
+    while left > 0 {
+        sys::wait_for_children(signals, AGAIN);
+        match sys::reap_all() {
+            0 => return false,
+            reaped => left = left.saturating_sub(reaped),
+        }
+    }
+    true
 }

@@ -3,14 +3,15 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use occ_spawn::OsPid;
-use occ_spawn::kernel::{self, Whom};
+use occ_spawn::boot;
+use occ_spawn::entry::End;
 use rustix::event::{PollFd, PollFlags};
 
 /// Sets the coordinator's signals up and gives the descriptor on which ended children are told.
@@ -40,6 +41,47 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     }
     // SAFETY: made just now, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Forks a child that has the caller's descriptors in one table with it; `line` is the child's.
+///
+/// # Errors
+///
+/// In words: see [`boot::fork_with_descriptors`].
+#[doc(alias = "CLONE_FILES")]
+pub(crate) fn fork_with_descriptors(
+    line: OwnedFd,
+    work: impl FnOnce(OwnedFd) -> End,
+) -> Result<OsPid, String> {
+    let number = line.into_raw_fd();
+    // SAFETY: it was just given up here, and in the child nobody else has it.
+    let taken = move || unsafe { OwnedFd::from_raw_fd(number) };
+    // SAFETY: the child drops what it has been given, and what it opens itself; it never comes back to the caller's other
+    // descriptors, because it ends where `work` does. The caller has given up the one.
+    let child = unsafe { boot::fork_with_descriptors(move || work(taken())) };
+    if child.is_err() {
+        drop(taken());
+    }
+    child
+}
+
+/// Closes all descriptors but those from 0 to 3 and `signals`, which gets another number; also those of one that has shared them
+/// and is no more. Where the kernel cannot do it, nothing is closed.
+#[doc(alias = "close_range")]
+pub(crate) fn close_all_but(signals: OwnedFd) -> OwnedFd {
+    /// The first that is not a standard one, nor the one to whoever started the process.
+    const FIRST: RawFd = 4;
+
+    let signals = signals.into_raw_fd();
+    // SAFETY: dup3 on plain numbers. Whoever owned the first is no more, or its owner is forgotten by the caller.
+    let moved = signals == FIRST || unsafe { libc::dup3(signals, FIRST, libc::O_CLOEXEC) } == FIRST;
+    if moved {
+        // SAFETY: as above.
+        let _ = unsafe { boot::close_from(FIRST + 1) };
+    }
+    let number = if moved { FIRST } else { signals };
+    // SAFETY: open, and given up above.
+    unsafe { OwnedFd::from_raw_fd(number) }
 }
 
 /// Runs `body` with every signal blocked on this thread, and so on the threads that it starts.
@@ -91,10 +133,20 @@ pub(crate) fn signalled_children(fd: &impl AsFd) -> Vec<u32> {
 }
 
 /// A child that has ended, whichever, left unreaped. `None` when there is none.
-#[doc(alias = "waitid")]
 pub(crate) fn any_ended_child() -> Option<u32> {
+    wait_for_any(libc::WNOWAIT)
+}
+
+/// Reaps all children that have ended; how many.
+pub(crate) fn reap_all() -> usize {
+    std::iter::from_fn(|| wait_for_any(0)).count()
+}
+
+/// A child that has ended, whichever. `None` when there is none.
+#[doc(alias = "waitid")]
+fn wait_for_any(options: libc::c_int) -> Option<u32> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let options = libc::WEXITED | libc::WNOHANG | options;
     // SAFETY: waitid writes the structure it is given.
     let found = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
     if found != 0 {
@@ -105,16 +157,6 @@ pub(crate) fn any_ended_child() -> Option<u32> {
     // SAFETY: si_pid is valid for what waitid fills in.
     let pid = unsafe { info.si_pid() };
     u32::try_from(pid).ok().filter(|pid| *pid != 0)
-}
-
-/// Reaps all children that have ended.
-pub(crate) fn reap_all() {
-    while let Some(os_pid) = any_ended_child() {
-        let whom = Whom::OsPid(OsPid::new(os_pid));
-        if kernel::ended(whom, true).is_err() {
-            return;
-        }
-    }
 }
 
 /// Waits until a child has ended, and no longer than that.

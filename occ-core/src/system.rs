@@ -6,7 +6,7 @@
 //! keeper watches the guard by pidfd, which ends with the coordinator, and whoever ends a connection shuts it down before closing it.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -21,7 +21,7 @@ use occ_spawn::boot::{self, Booted};
 use occ_spawn::entry::kind as spawn;
 use occ_spawn::kernel::EndWatch;
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{WaitId, WaitIdOptions};
+use rustix::process::{PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::central::Settings;
 use crate::control::hang_up;
@@ -150,7 +150,7 @@ impl System {
             std::thread::Builder::new()
                 .name("occ-system".to_owned())
                 .spawn(move || {
-                    keep(&settings, theirs, &started, reporter);
+                    keep(&settings, theirs, &started, (reporter, kept.as_fd()));
                     hang_up(kept.as_fd());
                 })
         })
@@ -255,12 +255,12 @@ fn incarnation() -> std::io::Result<u32> {
     }
 }
 
-/// The thread that is the guard's parent.
+/// The thread that is the guard's parent. It hangs `line` up when the coordinator has ended.
 fn keep(
     settings: &Settings,
     control: Socket,
     started: &Sender<Result<OsPid, StartError>>,
-    mut reporter: Reporter,
+    (mut reporter, line): (Reporter, BorrowedFd<'_>),
 ) {
     let booted = match boot_guard(settings, control) {
         Ok(booted) => booted,
@@ -277,7 +277,10 @@ fn keep(
         }
     };
     match wait_until_ready(&mut wire) {
-        Ok(coordinator) => drop(started.send(Ok(coordinator))),
+        Ok(coordinator) => {
+            wire.watch_coordinator(coordinator);
+            let _ = started.send(Ok(coordinator));
+        }
         Err(why) => {
             wire.booted.end();
             let _ = started.send(Err(StartError::NotReady { why }));
@@ -286,7 +289,7 @@ fn keep(
     }
 
     let mut report = None;
-    while let Some(envelope) = wire.next() {
+    while let Some(envelope) = wire.next(|| hang_up(line)) {
         match envelope.kind {
             kind::ABNORMAL => {
                 let before = report.take();
@@ -318,7 +321,7 @@ fn boot_guard(settings: &Settings, control: Socket) -> Result<Booted, StartError
 
 /// The OS pid of the coordinator.
 fn wait_until_ready(wire: &mut Wire) -> Result<OsPid, String> {
-    let Some(envelope) = wire.next() else {
+    let Some(envelope) = wire.next(|| ()) else {
         return Err("it ended before it was ready".to_owned());
     };
     match envelope.kind {
@@ -337,6 +340,9 @@ struct Wire {
     booted: Booted,
     /// Readable once the guard has ended, which is after the coordinator.
     watch: EndWatch,
+    /// Readable once the coordinator has. The guard closes what that had open; but a guard may be stopped, and the host is told all
+    /// the same. Where there are no pidfds it waits for the guard.
+    coordinator: Option<OwnedFd>,
     buffer: Vec<u8>,
 }
 
@@ -346,6 +352,7 @@ impl Wire {
             Ok(watch) => Ok(Wire {
                 booted,
                 watch,
+                coordinator: None,
                 buffer: vec![0; MAX_DATAGRAM],
             }),
             Err(source) => {
@@ -358,8 +365,14 @@ impl Wire {
         }
     }
 
-    /// The next message; `None` when the coordinator is gone and all its messages have been read.
-    fn next(&mut self) -> Option<Envelope> {
+    fn watch_coordinator(&mut self, os_pid: OsPid) {
+        let pid = os_pid.to_rustix();
+        self.coordinator =
+            pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    }
+
+    /// The next message; `None` when the guard is gone and all messages have been read. `coordinator_ended` is called once, when it has.
+    fn next(&mut self, coordinator_ended: impl Fn()) -> Option<Envelope> {
         let mut gone = false;
         loop {
             let mut fds = Vec::new();
@@ -375,20 +388,32 @@ impl Wire {
                     }
                 }
                 Err(ReceiveError::Frame(_)) => {}
-                Ok(Received::Nothing) if !gone => gone = self.wait(),
+                Ok(Received::Nothing) if !gone => gone = self.wait(&coordinator_ended),
                 Ok(Received::Nothing | Received::Closed) | Err(_) => return None,
             }
         }
     }
 
-    /// Waits for a message or for the end; true if it is the end.
-    fn wait(&self) -> bool {
-        let mut fds = [
+    /// Waits for a message or for an end; true if it is the guard's.
+    fn wait(&mut self, coordinator_ended: impl Fn()) -> bool {
+        let mut fds = vec![
             PollFd::new(&self.booted.socket, PollFlags::IN),
             PollFd::new(&self.watch, PollFlags::IN),
         ];
+        fds.extend(
+            self.coordinator
+                .as_ref()
+                .map(|ended| PollFd::new(ended, PollFlags::IN)),
+        );
         let _ = rustix::event::poll(&mut fds, None);
-        !fds[1].revents().is_empty()
+        let seen = |fd: Option<&PollFd<'_>>| fd.is_some_and(|fd| !fd.revents().is_empty());
+        let (guard, coordinator) = (seen(fds.get(1)), seen(fds.get(2)));
+        drop(fds);
+        if coordinator {
+            self.coordinator = None;
+            coordinator_ended();
+        }
+        guard
     }
 }
 

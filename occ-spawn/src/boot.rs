@@ -33,8 +33,10 @@ use thiserror::Error;
 
 use crate::descriptor::{Context, Descriptor};
 use crate::image::{Fingerprint, Image};
-use crate::outcome::kind;
-use crate::sys;
+use crate::outcome::{End, kind};
+use crate::sys::{self, ForkKind, ForkState};
+
+pub use crate::sys::close_from;
 
 /// What argv[0] of a booting image is.
 pub(crate) const MARKER: &[u8] = b"occasional-boot";
@@ -274,6 +276,49 @@ fn read_orders(control: &'static Socket) -> Result<(Descriptor, Context), String
             fds: envelope.fds,
         },
     ))
+}
+
+/// A fork copies a lock that another thread holds, and nobody ever opens the copy.
+pub(crate) fn is_alone() -> Result<(), String> {
+    if sys::is_single_threaded() {
+        Ok(())
+    } else {
+        Err("an initialiser that runs before main has started a thread".to_owned())
+    }
+}
+
+pub(crate) fn fork_state() -> Result<ForkState, String> {
+    ForkState::of_this_thread()
+        .map_err(|error| format!("the kernel does not say where the thread id is kept: {error}"))
+}
+
+/// Forks the image that has been started again, to run `work` in a child that has its descriptors in one table with the caller
+/// (`CLONE_FILES`, clone(2)): what either opens both have, and what either closes is closed in both. None is closed with
+/// the end of the first of them.
+///
+/// It is a child of the calling thread, and not armed.
+///
+/// # Errors
+///
+/// In words: the process has other threads, or the kernel cannot fork.
+///
+/// # Safety
+///
+/// Neither may close, or drop, what is the other's. What `work` takes with it is the child's from then on, and the caller must
+/// forget it.
+#[expect(unsafe_code, reason = "forks")]
+pub unsafe fn fork_with_descriptors(work: impl FnOnce() -> End) -> Result<OsPid, String> {
+    is_alone()?;
+    let state = fork_state()?;
+    // SAFETY: one thread, this one; the caller answers for the descriptors.
+    match unsafe { sys::fork(&state, ForkKind::SharesDescriptors) } {
+        Ok(Some(os_pid)) => Ok(OsPid::new(os_pid)),
+        Ok(None) => {
+            let end = crate::panic::catch(work);
+            sys::end(end.status)
+        }
+        Err(error) => Err(format!("cannot fork: {error}")),
+    }
 }
 
 /// Receives one message of one datagram.

@@ -14,11 +14,12 @@ mod threads;
 mod unwind;
 mod wiped;
 
-pub(crate) use descriptors::{borrow, close, close_from, duplicate_to, own as own_fd};
+pub use descriptors::close_from;
+pub(crate) use descriptors::{borrow, close, duplicate_to, own as own_fd};
 pub(crate) use end::end;
 pub use ended::{Ended, Whom, ended};
 pub(crate) use exec::{exec_self, execute};
-pub(crate) use fork::{ForkState, fork_sibling};
+pub(crate) use fork::{ForkState, Kind as ForkKind, fork};
 pub(crate) use image::{conjure, function_at, image_bytes, image_headers, image_start, read_at};
 pub(crate) use no_files::without_files;
 pub(crate) use signals::{

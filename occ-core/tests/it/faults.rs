@@ -1,6 +1,7 @@
 //! What an attack on options, programs, spares and levels found: each is a fact that did not hold, or that did (`held`).
 
 mod another_user;
+mod asleep;
 mod at_once;
 mod groups_within;
 mod guard_killed;
@@ -9,6 +10,7 @@ mod long_grace;
 mod long_label;
 mod no_program;
 mod slow_program;
+mod stopped_guard;
 mod stopped_zygote;
 
 use std::time::Duration;

@@ -67,7 +67,7 @@ pub(crate) fn close(fd: RawFd) {
 ///
 /// Whoever owns one of them must never use it again.
 #[doc(alias = "close_range")]
-pub(crate) unsafe fn close_from(first: RawFd) -> io::Result<()> {
+pub unsafe fn close_from(first: RawFd) -> io::Result<()> {
     // SAFETY: close_range(2) on plain numbers; the caller answers for the owners.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
     if closed == 0 {

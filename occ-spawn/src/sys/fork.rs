@@ -1,4 +1,4 @@
-//! fork(2) of a sibling.
+//! fork(2), of a sibling and of one that shares the descriptors.
 #![expect(unsafe_code, reason = "raw clone3(2) and clone(2)")]
 
 use std::ffi::c_void;
@@ -44,19 +44,34 @@ impl ForkState {
     }
 }
 
-/// Forks a child whose parent is the caller's parent, and which is the first process of a new PID namespace if that is wanted.
-/// `None` in the child.
+/// Whose child it is, and what it has of the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The caller's parent's, with a copy of the caller's descriptors.
+    Sibling,
+    /// The same, and the first process of a new PID namespace.
+    InNamespace,
+    /// The caller's, and both have the caller's descriptors in one table.
+    SharesDescriptors,
+}
+
+/// Forks. `None` in the child.
 ///
 /// # Safety
 ///
-/// The process must have one thread, and `state` must be that thread's.
+/// The process must have one thread, and `state` must be that thread's. Where descriptors are shared, each must be used as if one
+/// process had them: what one closes is closed in both.
 #[doc(alias = "clone")]
-pub(crate) unsafe fn fork_sibling(state: &ForkState, namespace: bool) -> io::Result<Option<u32>> {
+pub(crate) unsafe fn fork(state: &ForkState, kind: Kind) -> io::Result<Option<u32>> {
     // glibc caches the thread id in memory, and a raw clone does not know: a child that pinned itself
     // to a processor would pin its parent. The two TID flags make the kernel write the new id there.
-    let flags = libc::CLONE_PARENT | libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID;
-    let namespace = if namespace { libc::CLONE_NEWPID } else { 0 };
-    let flags = (flags | namespace | libc::SIGCHLD) as libc::c_ulong;
+    let flags = libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+    let of_kind = match kind {
+        Kind::Sibling => libc::CLONE_PARENT,
+        Kind::InNamespace => libc::CLONE_PARENT | libc::CLONE_NEWPID,
+        Kind::SharesDescriptors => libc::CLONE_FILES,
+    };
+    let flags = (flags | of_kind) as libc::c_ulong;
     let null = ptr::null_mut::<c_void>();
     // SAFETY: without CLONE_VM the child has a copy of everything, and one thread, by the caller's word;
     // so it continues here as after a fork(2). A null stack means the caller's own.

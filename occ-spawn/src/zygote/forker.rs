@@ -15,7 +15,7 @@ use crate::boot;
 use crate::descriptor::Context;
 use crate::outcome::{End, ErrorReport, kind};
 use crate::process::{self, Before};
-use crate::sys::{self, ForkState};
+use crate::sys::{self, ForkKind, ForkState};
 use crate::title::Title;
 
 /// How many of its children a zygote can still name.
@@ -54,10 +54,7 @@ impl Forker {
         let parent = Parent::from_os_pid(settings.parent.get())
             .ok_or_else(|| format!("{} is no process", settings.parent))?;
         occ_yeshup::arm(parent).map_err(|e| e.to_string())?;
-        // A fork copies a lock that another thread holds, and nobody ever opens the copy.
-        if !sys::is_single_threaded() {
-            return Err("an initialiser that runs before main has started a thread".to_owned());
-        }
+        boot::is_alone()?;
 
         // Everything that a process needs and that a fork passes on is done here, once; and what
         // initialisers have left in stdout's buffer is written now, or every process would.
@@ -74,8 +71,7 @@ impl Forker {
             rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
                 .map_err(|e| e.to_string())?;
         }
-        let fork = ForkState::of_this_thread()
-            .map_err(|e| format!("the kernel does not say where the thread id is kept: {e}"))?;
+        let fork = boot::fork_state()?;
         crate::panic::install_hook();
         sys::set_up_signals();
         sys::unblock_signals();
@@ -146,8 +142,13 @@ impl Forker {
         if !self.before.make_ready(&start) {
             return;
         }
+        let kind = if start.namespace {
+            ForkKind::InNamespace
+        } else {
+            ForkKind::Sibling
+        };
         // SAFETY: a zygote has one thread, and `fork` was made by it.
-        match unsafe { sys::fork_sibling(&self.fork, start.namespace) } {
+        match unsafe { sys::fork(&self.fork, kind) } {
             Ok(None) => process::run(start, &self.before, self.parent, self.stdin.take()),
             Ok(Some(pid)) => {
                 if self.forked.len() == REMEMBERED {
