@@ -83,6 +83,13 @@ pub(crate) fn set(process: Process) {
     add(Rc::new(RefCell::new(process)));
 }
 
+/// Makes `process` what the calling thread is, for nothing: what that takes for the first time has been done.
+pub(crate) fn set_and_unset(process: Process) {
+    set(process);
+    let last = CURRENT.with(|stack| stack.borrow_mut().pop());
+    drop(last);
+}
+
 /// Makes `process` what the calling thread is, until [`remove`], or else until the thread ends.
 pub fn push(process: Process) -> Pushed {
     CLEAR.with(|_| ());

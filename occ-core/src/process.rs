@@ -97,6 +97,11 @@ impl Process {
         }
     }
 
+    /// Does for nothing what many a process does first.
+    pub(crate) fn rehearse(&mut self) {
+        let _ = self.open();
+    }
+
     fn open(&mut self) -> io::Result<&mut Inbox<Control>> {
         if let Mail::Unopened(socket) = self.mail {
             let control = Control::new(Line::Process(socket));

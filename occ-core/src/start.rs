@@ -67,7 +67,8 @@ fn unread() -> Option<u64> {
     current::with(|process| process.unread()).ok()?
 }
 
-/// What a spare runs before it waits: what comes before a function, and after it, for a process that is none.
+/// What a zygote runs before it makes processes, and a spare before it waits: what comes before a function, and after it, for a process
+/// that is none.
 pub(crate) const REHEARSAL: &Descriptor = &Descriptor::new(|| "occ-spare", rehearse);
 
 fn rehearse(context: Context) -> End {
@@ -79,11 +80,13 @@ fn rehearse(context: Context) -> End {
     let mut preface = Vec::new();
     let told = occ_sck::encode_into(&nobody, &mut preface).is_ok();
     if let Ok(me) = occ_sck::decode::<Pid>(&preface)
-        && let Ok(process) = Process::new(me, context.control)
+        && let Ok(mut process) = Process::new(me, context.control)
         && told
     {
-        drop(current::remove(&current::push(process)));
+        process.rehearse();
+        current::set_and_unset(process);
     }
+    occ_spawn::entry::counted_by(unread);
     ().into_end()
 }
 

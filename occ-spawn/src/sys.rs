@@ -11,6 +11,7 @@ mod image;
 mod no_files;
 mod signals;
 mod threads;
+mod unforked;
 mod unwind;
 mod wiped;
 
@@ -26,6 +27,7 @@ pub(crate) use signals::{
     default_sigpipe, set_up_signals, sigchld_is_ignored, unblock_signals, with_signals_blocked,
 };
 pub(crate) use threads::{is_single_threaded, was_single_threaded};
+pub(crate) use unforked::unforked;
 pub(crate) use unwind::{each_object, return_addresses};
 pub use wiped::is_fork;
 pub(crate) use wiped::{Own, is_first_to_end, map_own_record, own, set_own};

@@ -9,7 +9,7 @@ use crate::outcome::kind;
 
 static COUNT: OnceLock<fn() -> Option<u64>> = OnceLock::new();
 
-/// Says who counts, once in a process. It is asked on the thread that ends the process, and may have no answer there.
+/// Says who counts, once in a process, or in the zygote for all that it makes. It is asked on the thread that ends the process, and may have no answer there.
 pub fn counted_by(count: fn() -> Option<u64>) {
     let _ = COUNT.set(count);
 }

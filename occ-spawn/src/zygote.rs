@@ -44,6 +44,8 @@ struct Settings {
     parent: OsPid,
     /// The soft limit on open files that processes shall have, where the parent has raised its own.
     nofile: Option<u64>,
+    /// The place of what the zygote runs before it makes the first process; 0 is nothing.
+    rehearsal: u64,
 }
 
 const ENTRY: &Descriptor = &Descriptor::new(|| "zygote", forker::main);
@@ -62,13 +64,20 @@ impl Zygote {
     ///
     /// `nofile` is the soft limit on open files that the processes get, if not the caller's.
     ///
+    /// `rehearsal` is run by the zygote before it makes the first process. What is done for the first time there no process has to do:
+    /// each page that it does not write is one that it shares with all others. It must leave nothing behind that a fork must not have.
+    ///
     /// # Errors
     ///
     /// The image cannot be started again.
-    pub fn start(nofile: Option<u64>) -> Result<Zygote, BootError> {
+    pub fn start(
+        nofile: Option<u64>,
+        rehearsal: Option<&'static Descriptor>,
+    ) -> Result<Zygote, BootError> {
         let settings = Settings {
             parent: OsPid::own(),
             nofile,
+            rehearsal: rehearsal.map_or(0, Descriptor::offset),
         };
         let mut args = Vec::new();
         occ_sck::encode_into(&settings, &mut args).map_err(|error| BootError::Io {

@@ -20,6 +20,7 @@ use super::{Central, ZYGOTE, chain_of, ends};
 use crate::descent::signal_child;
 use crate::line::failure;
 use crate::protocol::{Moment, NotSpawned};
+use crate::start::REHEARSAL;
 use crate::state::{Event, Serial};
 
 /// Something for the zygote to do.
@@ -287,7 +288,7 @@ impl Central {
     // ---- the zygote ----
 
     pub(super) fn start_zygote(&mut self) -> Result<(), BootError> {
-        let zygote = Zygote::start(self.nofile)?;
+        let zygote = Zygote::start(self.nofile, Some(REHEARSAL))?;
         let data = epoll::EventData::new_u64(ZYGOTE);
         if let Err(source) = epoll::add(&self.epoll, zygote.socket(), data, EventFlags::IN) {
             zygote.end();

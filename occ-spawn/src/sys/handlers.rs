@@ -90,7 +90,7 @@ fn measure_stack() {
     let low = top_of_stack().map_or(0, |top| top.saturating_sub(size));
     STACK_LOW.store(if size == 0 { 0 } else { low }, Ordering::Relaxed);
 
-    let memory = Box::leak(Box::new([0_u8; ALTERNATE_SIZE]))
+    let memory = Box::leak(vec![0_u8; ALTERNATE_SIZE].into_boxed_slice())
         .as_mut_ptr()
         .cast::<c_void>();
     ALTERNATE.store(memory, Ordering::Relaxed);

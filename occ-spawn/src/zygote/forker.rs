@@ -1,6 +1,5 @@
 //! The zygote itself: what it does from its first line to its end.
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use super::Settings;
 use super::start::Start;
 use crate::boot;
-use crate::descriptor::Context;
+use crate::descriptor::{Context, Descriptor};
 use crate::outcome::{End, ErrorReport, kind};
 use crate::process::{self, Before};
 use crate::sys::{self, ForkKind, ForkState};
@@ -42,14 +41,15 @@ struct Forker {
     /// The standard input that the image was booted with.
     stdin: Option<OwnedFd>,
     fork: ForkState,
-    /// Who was forked for what, the newest last.
-    forked: VecDeque<(u64, u32)>,
-    buffer: Vec<u8>,
+    forked: Forked,
+    buffer: &'static mut [u8],
     before: Before,
 }
 
 impl Forker {
+    #[inline(never)]
     fn new(context: Context) -> Result<Forker, String> {
+        let control = context.control;
         let settings: Settings = occ_sck::decode(&context.args).map_err(|e| e.to_string())?;
         let parent = Parent::from_os_pid(settings.parent.get())
             .ok_or_else(|| format!("{} is no process", settings.parent))?;
@@ -81,14 +81,14 @@ impl Forker {
         crate::image::Image::own();
         sys::was_single_threaded();
         sys::map_own_record().map_err(|e| format!("no memory: {e}"))?;
-        rehearse();
+        rehearse(control, settings.rehearsal)?;
         Ok(Forker {
-            requests: context.control,
+            requests: control,
             parent,
             stdin,
             fork,
-            forked: VecDeque::with_capacity(REMEMBERED),
-            buffer: vec![0; MAX_DATAGRAM],
+            forked: Forked::new().map_err(|e| format!("no memory: {e}"))?,
+            buffer: sys::unforked(MAX_DATAGRAM, 0).map_err(|e| format!("no memory: {e}"))?,
             before: Before::new(),
         })
     }
@@ -98,7 +98,7 @@ impl Forker {
             let mut fds = Vec::new();
             let received = self
                 .requests
-                .receive(&mut self.buffer, &mut fds, Deadline::Never);
+                .receive(self.buffer, &mut fds, Deadline::Never);
             match received {
                 Ok(Received::Datagram { len, .. }) => {
                     let envelope = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
@@ -127,8 +127,7 @@ impl Forker {
         let Ok(serial) = envelope.decode::<u64>() else {
             return;
         };
-        let found = self.forked.iter().rev().find(|(of, _)| *of == serial);
-        let answer = (serial, found.map(|(_, pid)| OsPid::new(*pid)));
+        let answer = (serial, self.forked.find(serial).map(OsPid::new));
         if let Ok(packet) = Packet::of(kind::WHICH, &answer) {
             let _ = packet.send_part(0, self.requests, &[], Deadline::Never);
         }
@@ -147,15 +146,10 @@ impl Forker {
         } else {
             ForkKind::Sibling
         };
-        // SAFETY: a zygote has one thread, and `fork` was made by it.
+        // SAFETY: a zygote has one thread, and `fork` was made by it. The child goes on with none of what forks do not get.
         match unsafe { sys::fork(&self.fork, kind) } {
             Ok(None) => process::run(start, &self.before, self.parent, self.stdin.take()),
-            Ok(Some(pid)) => {
-                if self.forked.len() == REMEMBERED {
-                    self.forked.pop_front();
-                }
-                self.forked.push_back((start.serial, pid));
-            }
+            Ok(Some(pid)) => self.forked.add(start.serial, pid),
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(0);
                 if let Ok(packet) = Packet::of(kind::FORK_FAILED, &errno) {
@@ -166,13 +160,72 @@ impl Forker {
     }
 }
 
+/// Who was forked for what, as far back as is remembered.
+struct Forked {
+    last: &'static mut [(u64, u32)],
+    count: usize,
+}
+
+impl Forked {
+    fn new() -> io::Result<Forked> {
+        let last = sys::unforked(REMEMBERED, (0, 0))?;
+        Ok(Forked { last, count: 0 })
+    }
+
+    fn add(&mut self, serial: u64, os_pid: u32) {
+        self.last[self.count % REMEMBERED] = (serial, os_pid);
+        self.count += 1;
+    }
+
+    /// The last that was forked for it.
+    fn find(&self, serial: u64) -> Option<u32> {
+        let oldest = self.count.saturating_sub(REMEMBERED);
+        let mut places = (oldest..self.count).rev().map(|i| i % REMEMBERED);
+        places.find_map(|place| {
+            let (of, os_pid) = self.last[place];
+            (of == serial).then_some(os_pid)
+        })
+    }
+}
+
 /// Does what every process would do for its first time, and what a fork passes on as done: rustix asks the kernel for the
 /// size of a page, and the first thread local that has a destructor lets the dynamic linker look for a symbol.
-fn rehearse() {
+fn rehearse(control: &'static Socket, rehearsal: u64) -> Result<(), String> {
     struct Last;
     impl Drop for Last {
         fn drop(&mut self) {}
     }
     thread_local!(static LAST: Last = const { Last });
     LAST.with(|_| ());
+    if rehearsal != 0 {
+        let entry = Descriptor::find(rehearsal).map_err(|e| e.to_string())?;
+        drop(entry.run(Context {
+            control,
+            args: Vec::new(),
+            preface: Vec::new(),
+            fds: Vec::new(),
+        }));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_that_was_forked_for_a_number_is_found_and_those_long_ago_are_not() {
+        let mut forked = Forked::new().expect("memory");
+        assert_eq!(forked.find(0), None);
+        forked.add(7, 100);
+        forked.add(7, 101);
+        assert_eq!(forked.find(7), Some(101));
+        for number in 1..REMEMBERED {
+            forked.add(1000 + number as u64, 0);
+        }
+        assert_eq!(forked.find(7), Some(101));
+        forked.add(8, 102);
+        assert_eq!(forked.find(7), None);
+        assert_eq!(forked.find(8), Some(102));
+    }
 }
