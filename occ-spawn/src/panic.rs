@@ -92,25 +92,30 @@ pub(crate) fn catch(function: impl FnOnce() -> End) -> End {
     // Whatever the function left in an odd state ends with the process.
     match catch_unwind(AssertUnwindSafe(function)) {
         Ok(end) => end,
-        Err(payload) => {
-            let message = cut(message_of(payload.as_ref()), MESSAGE);
-            // The hook knows more than the payload, unless the program has put its own in its place, or this is the panic of
-            // another thread, thrown on.
-            let told = LAST.try_with(|last| last.try_borrow_mut().ok()?.take());
-            let report = told.ok().flatten().map(|last| last.report);
-            let report = report.filter(|report| report.message == message);
-            if let Some(report) = &report {
-                earlier::is_the_end(report.number);
-            }
-            End::panic(&report.unwrap_or(PanicReport {
-                number: 0,
-                message,
-                location: None,
-                thread: None,
-                backtrace: None,
-            }))
-        }
+        Err(payload) => end_of(payload.as_ref()),
     }
+}
+
+/// What is told of the panic that has left the function. Not where it ran: what has room there has it for as long as the process runs.
+#[cold]
+#[inline(never)]
+fn end_of(payload: &(dyn Any + Send)) -> End {
+    let message = cut(message_of(payload), MESSAGE);
+    // The hook knows more than the payload, unless the program has put its own in its place, or this is the panic of
+    // another thread, thrown on.
+    let told = LAST.try_with(|last| last.try_borrow_mut().ok()?.take());
+    let report = told.ok().flatten().map(|last| last.report);
+    let report = report.filter(|report| report.message == message);
+    if let Some(report) = &report {
+        earlier::is_the_end(report.number);
+    }
+    End::panic(&report.unwrap_or(PanicReport {
+        number: 0,
+        message,
+        location: None,
+        thread: None,
+        backtrace: None,
+    }))
 }
 
 /// Sends the report of the panic that aborts this process, if one does; true if it has.

@@ -153,6 +153,7 @@ fn has_hung_up(socket: &Socket) -> bool {
 ///
 /// A program takes the place of the control socket, and that is how it is known that it has: the socket closes, without a
 /// word of failure. Its process has said its first word before, so it is known which it is.
+#[inline(never)]
 fn plan_first(
     plan: &Plan,
     mut fds: Fds,
@@ -190,6 +191,8 @@ fn plan_first(
 }
 
 /// Ends a process that could not do what its options say, and says why.
+#[cold]
+#[inline(never)]
 fn not_begun(control: &Socket, why: &NotBegun) -> ! {
     if let Ok(packet) = Packet::of(kind::NOT_BEGUN, why) {
         let _ = packet.send_whole(control, &[], Deadline::Never);
@@ -198,6 +201,8 @@ fn not_begun(control: &Socket, why: &NotBegun) -> ! {
 }
 
 /// Ends a process that has not got as far as its function: it says who it is, and why.
+#[cold]
+#[inline(never)]
 fn never_began(start: &Start, before: &Before, why: &str) -> ! {
     let end = End::words(ErrorReport {
         chain: vec!["the process could not begin".to_owned(), why.to_owned()],

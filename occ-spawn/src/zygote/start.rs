@@ -68,7 +68,7 @@ impl Start {
 
     /// The options, which stand before the arguments. It may be called before the descriptors of others are closed: it reads
     /// nothing but a memory file.
-    pub(crate) fn take_plan(&mut self) -> Result<Option<Plan>, NotBegun> {
+    pub(crate) fn take_plan(&mut self) -> Result<Option<Box<Plan>>, NotBegun> {
         let wrong = |why: String| NotBegun {
             step: Step::Orders,
             what: format!("({why})"),
@@ -101,7 +101,7 @@ impl Start {
         }
         let args = self.args.split_off(len);
         let plan = std::mem::replace(&mut self.args, args);
-        let plan: Plan = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
+        let plan: Box<Plan> = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
         if plan.program.is_some() != self.executes {
             return Err(disagree());
         }
