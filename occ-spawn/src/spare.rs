@@ -15,7 +15,7 @@ use crate::zygote::{Request, Work};
 /// Waits on its control socket for what it is to be, and is that. `rehearsal` is a function that does for nothing what those do that
 /// it may have to run.
 pub(crate) fn wait(control: &'static Socket, rehearsal: u64, hello: impl FnOnce()) -> ! {
-    let mut buffer = vec![0; MAX_DATAGRAM];
+    let mut buffer = occ_sck::room();
     let _ = rehearse(control, rehearsal, &mut buffer);
     if let Some(title) = Title::exactly("occ-spare") {
         title.give();
@@ -42,7 +42,9 @@ pub(crate) fn wait(control: &'static Socket, rehearsal: u64, hello: impl FnOnce(
 
 fn hear(control: &Socket, buffer: &mut [u8], deadline: Deadline) -> Option<Work> {
     let mut fds = Vec::new();
-    let Ok(Received::Datagram { len, .. }) = control.receive(buffer, &mut fds, deadline) else {
+    let Ok(Received::Datagram { len, .. }) =
+        control.receive(&mut buffer[..MAX_DATAGRAM], &mut fds, deadline)
+    else {
         return None;
     };
     let whole = Assembler::new(Limits::default()).push(&buffer[..len], fds);
