@@ -5,11 +5,19 @@
 //! - *user*: the shares (Pss) that the processes have in the pages that are mapped, and what the coordinator has more than
 //!   before; each page is counted once in all, however many share it.
 //! - *kernel*: what the kernel's stacks, page tables and slab have grown by, in /proc/meminfo. It is counted for the whole
-//!   machine; but files that are read, and programs that come and go, hardly move it. Of 15,000 processes runs agree to a KiB; of
-//!   2,000 to ten, because slab is not given back at once, and is there for the next.
+//!   machine; but files that are read, and programs that come and go, hardly move it, if the processes are many. Others that come and
+//!   go by the thousand do.
 //!
-//! The limit is for both together. Two more figures stand beside: what a plain fork with a pair of sockets weighs, in the
-//! same way and the same run; and by how much the machine's available memory has shrunk. That one has everything in it, and
+//! The limit is for both together: 110 KiB, or 1.11 times what a plain fork with a pair of sockets weighs, in the same way and the same
+//! run. 110 was set where a real process of a Rust program, with a socket, had 99 by another measure; but what the kernel has for a
+//! process is not the same on two machines, and a plain fork alone has from 112 to 137 by this one. What lasts is the ratio.
+//!
+//! So that it is of like with like, the forks are as many, and of a process of the same system. Where the kernel puts a program and its
+//! libraries in memory is drawn anew for each system, and says how many page tables each of its processes has: one more or less is 4 KiB.
+//! And they are weighed twice, and the second time counts: slab is not all given back at an end, and is there for the next. So it was for
+//! the processes, which come after them.
+//!
+//! One more figure stands beside: by how much the machine's available memory has shrunk. It has everything in it, and
 //! is worth little: others have their share, and so has memory that is in no figure of /proc/meminfo, neither used nor
 //! free, of which there was a gigabyte before and a tenth of that after. Twice the same processes took 57 and 102 KiB each.
 
@@ -34,8 +42,8 @@ const OPEN_FILES: u64 = 20_000;
 /// KiB that a process may weigh.
 const REACH: f64 = 110.0;
 
-/// Plain forks that are weighed beside.
-const BARE: usize = 2_000;
+/// What it may weigh where a plain fork does.
+const RATIO: f64 = 1.11;
 
 /// How many are asked whether they live.
 const ASKED: usize = 100;
@@ -54,28 +62,36 @@ pub(crate) fn run(count: usize, quick: bool) -> anyhow::Result<()> {
     ))?;
 
     let before = Before::now()?;
-    weigh_bare(count.min(BARE))?;
-    let weight = hold(count)?;
+    let (weight, bare) = hold(count)?;
     before.nothing_is_left()?;
     say("nothing is left")?;
     ensure!(
-        quick || weight <= REACH,
-        "a process weighs {weight:.1} KiB, and may weigh {REACH}"
+        quick || weight <= REACH || weight <= RATIO * bare,
+        "a process weighs {weight:.1} KiB, and may weigh {REACH}, or {RATIO} of a plain fork"
     );
     Ok(())
 }
 
-/// KiB that each weighs.
-fn hold(count: usize) -> anyhow::Result<f64> {
+/// KiB that each weighs, and a plain fork.
+fn hold(count: usize) -> anyhow::Result<(f64, f64)> {
     let system = occasional::start()?;
     let coordinator = system.coordinator().context("no coordinator")?;
     // The first few bring the zygote and the coordinator to the state that lasts.
     for _ in 0..10 {
         end(spawn_monitor(idle, ())?.0)?;
     }
+    let each = |kib: u64| kib as f64 / count as f64;
+    weigh_bare(count)?;
+    let bare = weigh_bare(count)?;
+    say(&format!(
+        "a plain fork with a pair of sockets: {} KiB each",
+        sum(bare, count)
+    ))?;
+    let bare = each(bare.user + bare.kernel);
+
     let user_before = pss(coordinator)?;
     let fds_before = open_fds(coordinator)?;
-    let before = Memory::now()?;
+    let before = Memory::settled()?;
 
     let start = clock::now();
     let first = start_all(count)?;
@@ -87,12 +103,13 @@ fn hold(count: usize) -> anyhow::Result<f64> {
     let of_coordinator = pss(coordinator)?.saturating_sub(user_before);
     let mut weight = Weight::of(&all, before, after)?;
     weight.user += of_coordinator;
-    let each = |kib: u64| kib as f64 / count as f64;
+    let ours = each(weight.user + weight.kernel);
     say(&format!(
         "{} KiB each, {:.1} of it the coordinator's",
         sum(weight, count),
         each(of_coordinator),
     ))?;
+    say(&format!("{:.2} of a plain fork", ours / bare))?;
     let machine = before.available.saturating_sub(after.available);
     say(&format!(
         "the machine's available memory: {:.1} KiB each",
@@ -112,22 +129,17 @@ fn hold(count: usize) -> anyhow::Result<f64> {
     let start = clock::now();
     system.stop();
     say(&format!("stopped in {:.2} s", seconds_since(start)))?;
-    Ok(each(weight.user + weight.kernel))
+    Ok((ours, bare))
 }
 
-/// What a plain fork weighs, in a system of its own.
-fn weigh_bare(count: usize) -> anyhow::Result<()> {
-    let system = occasional::start()?;
+/// What so many plain forks weigh, of a process of this system.
+fn weigh_bare(count: usize) -> anyhow::Result<Weight> {
     spawn_monitor(raw_idle::weight, (count,))?;
     let down: Down = receive()?;
     let ExitReason::Value(weight) = down.reason else {
         bail!("forks could not be weighed: {}", down.reason);
     };
-    system.stop();
-    let weight = sum(weight.get()?, count);
-    Ok(say(&format!(
-        "a plain fork with a pair of sockets: {weight} KiB each"
-    ))?)
+    Ok(weight.get()?)
 }
 
 fn sum(Weight { user, kernel }: Weight, count: usize) -> String {

@@ -6,6 +6,17 @@ use anyhow::Context;
 use occasional::OsPid;
 use serde::{Deserialize, Serialize};
 
+use crate::sys::wait_for_all_processors;
+
+/// Grace periods between two looks.
+const GRACE_PERIODS: usize = 10;
+
+/// KiB that are no change between two looks.
+const STILL: u64 = 512;
+
+/// Others give memory back as well, and take some.
+const MOST_LOOKS: usize = 50;
+
 /// Figures of /proc/meminfo that many processes move, in KiB.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory {
@@ -23,6 +34,21 @@ impl Memory {
             available: figure("MemAvailable:")?,
             kernel: figure("KernelStack:")? + figure("PageTables:")? + figure("Slab:")?,
         })
+    }
+
+    /// The same, when those that have ended have given back what they had. The kernel does that when every processor has been
+    /// somewhere else, so many of them at a time.
+    pub(crate) fn settled() -> anyhow::Result<Memory> {
+        let mut before = Memory::now()?;
+        for _ in 0..MOST_LOOKS {
+            wait_for_all_processors(GRACE_PERIODS);
+            let now = Memory::now()?;
+            if now.kernel + STILL >= before.kernel {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Ok(before)
     }
 }
 

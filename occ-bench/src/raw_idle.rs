@@ -13,7 +13,7 @@ use crate::sys::fork;
 
 /// What idle processes weigh that have a pair of sockets each and nothing else.
 pub(crate) fn weight(count: usize) -> anyhow::Result<Weight> {
-    let before = Memory::now()?;
+    let before = Memory::settled()?;
     let all = idle_forks(count)?;
     let after = Memory::now()?;
     let os_pids: Vec<OsPid> = all

@@ -1,8 +1,8 @@
-//! All of this crate's unsafe code: a plain fork, rude ends and the clock, as a C program has them, and a promise to
-//! procspawn.
+//! All of this crate's unsafe code: a plain fork, rude ends and the clock, as a C program has them, a wait for the kernel, and a promise
+//! to procspawn.
 #![expect(
     unsafe_code,
-    reason = "fork, _exit, close_range, clock_gettime, what procspawn wants to be told"
+    reason = "fork, _exit, close_range, clock_gettime, membarrier, what procspawn wants to be told"
 )]
 
 use std::io;
@@ -65,6 +65,17 @@ pub(crate) fn monotonic_nanos() -> u64 {
     // SAFETY: clock_gettime writes the structure it is given.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// Waits until every processor has been outside of whatever it was in, so many times. Where the kernel does not offer that, not at all.
+#[doc(alias = "membarrier")]
+pub(crate) fn wait_for_all_processors(times: usize) {
+    /// `MEMBARRIER_CMD_GLOBAL`, for which libc has no name everywhere.
+    const GLOBAL: libc::c_int = 1;
+    for _ in 0..times {
+        // SAFETY: no memory is touched.
+        unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    }
 }
 
 /// Tells procspawn that what it is to run lies in this image.
