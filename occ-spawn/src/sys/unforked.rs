@@ -30,3 +30,29 @@ pub(crate) fn unforked<T: Copy>(count: usize, value: T) -> io::Result<&'static m
     // SAFETY: all of it is initialised, nobody else knows of it, and it is never unmapped.
     Ok(unsafe { std::slice::from_raw_parts_mut(first, count) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the kernel says of the mapping that this is in.
+    fn flags(address: usize) -> String {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("/proc/self/smaps");
+        let number = |text: &str| usize::from_str_radix(text, 16).ok();
+        let holds = |line: &str| {
+            let range = line.split(' ').next()?.split_once('-')?;
+            Some((number(range.0)?..number(range.1)?).contains(&address))
+        };
+        let rest = maps.lines().skip_while(|line| holds(line) != Some(true));
+        let mut flags = rest.filter_map(|line| line.strip_prefix("VmFlags:"));
+        flags.next().expect("the mapping").to_owned()
+    }
+
+    #[test]
+    fn forks_do_not_get_it() {
+        let memory = unforked(3, (7_u64, 8_u32)).expect("memory");
+        assert_eq!(memory, [(7, 8); 3]);
+        let flags = flags(memory.as_ptr().addr());
+        assert!(flags.split(' ').any(|flag| flag == "dc"), "{flags}");
+    }
+}
