@@ -20,6 +20,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use occ_inbox::Pid;
 use occ_sck::{Deadline, MAX_DATAGRAM, Packet, Socket};
 use occ_spawn::OsPid;
 use occ_spawn::entry::End;
@@ -66,8 +67,6 @@ const LIFELINE: u64 = u64::MAX - 3;
 /// With the number of a process: its pidfd, and the pipe that is its standard error.
 const PROGRAM: u64 = 1 << 62;
 const STDERR: u64 = 1 << 61;
-/// With a number of its own: the control socket of a spare.
-const SPARE: u64 = 1 << 60;
 
 /// The most that is waited for at a time.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -294,7 +293,7 @@ impl Central {
                 HOST | LIFELINE => self.lose_host(),
                 name if name & PROGRAM != 0 => self.program_ended(name & !PROGRAM),
                 name if name & STDERR != 0 => self.read_stderr(name & !STDERR),
-                name if name & SPARE != 0 => self.hear_spare(name & !SPARE),
+                number if self.spares.is_one(number) => self.hear_spare(number),
                 serial => self.serve(serial, flags),
             }
             self.work();
@@ -346,14 +345,11 @@ impl Central {
                 args,
                 given,
             } => {
-                let mut preface = Vec::new();
-                // A pid has bytes, whatever its numbers.
-                let _ = occ_sck::encode_into(&pid, &mut preface);
                 let request = zygote::Request {
                     serial: process,
                     function: wanted.function,
                     args,
-                    preface,
+                    preface: preface(pid),
                     keep_stdin: wanted.keep_stdin,
                     mark: Some(self.orphans.mark(process)),
                     plan: wanted.plan,
@@ -362,6 +358,7 @@ impl Central {
                     namespace: wanted.care.containment == Containment::PidNamespace,
                     joins: Vec::new(),
                     spare: false,
+                    likely: 0,
                 };
                 match self.take_care(request, &wanted.care) {
                     Ok(request) => {
@@ -457,6 +454,14 @@ fn raise_nofile() -> (Option<u64>, usize) {
     let soft = soft.unwrap_or(u64::from(u32::MAX));
     let limit = soft - RESERVE.min(soft / 4);
     (before.current, usize::try_from(limit).unwrap_or(usize::MAX))
+}
+
+/// What a process is told besides its arguments: its name.
+fn preface(pid: Pid) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A pid has bytes, whatever its numbers.
+    let _ = occ_sck::encode_into(&pid, &mut bytes);
+    bytes
 }
 
 pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {

@@ -83,6 +83,11 @@ pub(crate) fn set(process: Process) {
     add(Rc::new(RefCell::new(process)));
 }
 
+/// Whether the calling thread is a process.
+pub(crate) fn is_set() -> bool {
+    CURRENT.with(|stack| !stack.borrow().is_empty())
+}
+
 /// Makes `process` what the calling thread is, for nothing: what that takes for the first time has been done.
 pub(crate) fn set_and_unset(process: Process) {
     set(process);

@@ -1,8 +1,10 @@
 //! The first lines of a process of a system: from the descriptor that names its function to the function.
 
+use std::io;
 use std::marker::PhantomData;
 
 use occ_inbox::Pid;
+use occ_sck::Socket;
 use occ_spawn::entry::{Context, Descriptor, End, Run, descriptor};
 use occ_spawn::{Arguments, Function, Outcome};
 
@@ -47,19 +49,27 @@ where
             Ok(args) => args,
             Err(error) => return failed("the arguments could not be decoded", &error),
         };
-        let me = match occ_sck::decode(&context.preface) {
-            Ok(me) => me,
-            Err(error) => return failed("the name of the process could not be decoded", &error),
-        };
-        match Process::new(me, context.control) {
-            Ok(process) => {
-                current::set(process);
-                occ_spawn::entry::counted_by(unread);
+        // One that was a spare is what it is already.
+        if !(context.preface.is_empty() && current::is_set()) {
+            let me = match occ_sck::decode(&context.preface) {
+                Ok(me) => me,
+                Err(error) => {
+                    return failed("the name of the process could not be decoded", &error);
+                }
+            };
+            if let Err(error) = become_process(me, context.control) {
+                return failed("there is no memory for the process", &error);
             }
-            Err(error) => return failed("there is no memory for the process", &error),
         }
         function(args).into_end()
     }
+}
+
+/// Makes this process the one of that name.
+fn become_process(me: Pid, control: &'static Socket) -> io::Result<()> {
+    current::set(Process::new(me, control)?);
+    occ_spawn::entry::counted_by(unread);
+    Ok(())
 }
 
 /// How many messages the process has not received, if this is its thread and it is not about to receive one.
@@ -68,10 +78,14 @@ fn unread() -> Option<u64> {
 }
 
 /// What a zygote runs before it makes processes, and a spare before it waits: what comes before a function, and after it, for a process
-/// that is none.
+/// that is none. And then a spare runs it with its name, and has become that process.
 pub(crate) const REHEARSAL: &Descriptor = &Descriptor::new(|| "occ-spare", rehearse);
 
 fn rehearse(context: Context) -> End {
+    if let Ok(me) = occ_sck::decode(&context.preface) {
+        let _ = become_process(me, context.control);
+        return ().into_end();
+    }
     let nobody = Pid {
         node: 0,
         incarnation: 0,

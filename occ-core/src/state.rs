@@ -32,12 +32,14 @@ mod ledger;
 #[cfg(test)]
 mod model;
 mod monitors;
+mod spares;
 #[cfg(test)]
 mod tests;
 
 pub use event::{Effect, Event};
 pub use ledger::Known;
 use ledger::Why;
+use spares::Spares;
 
 /// A process, by its number in this system.
 pub type Serial = u64;
@@ -135,6 +137,7 @@ pub struct State {
     /// The host is a process of the system: its first. Else it only waits for the system to end.
     host_listed: bool,
     next: Serial,
+    spares: Spares,
     limit: usize,
     /// How many of the processes take a second descriptor.
     doubles: usize,
@@ -155,6 +158,7 @@ impl State {
             host_os_pid,
             host_listed,
             next: host + 1,
+            spares: Spares::default(),
             limit,
             doubles: 0,
             processes: BTreeMap::from([(host, process)]),
@@ -189,9 +193,9 @@ impl State {
         }
     }
 
-    /// Whether it is one of the system: being made, or running.
+    /// Whether it is one of the system: being made, or running, or a spare.
     pub fn is_alive(&self, process: Serial) -> bool {
-        self.processes.contains_key(&process)
+        self.processes.contains_key(&process) || self.spares.is_one(process)
     }
 
     /// Whether it executes a program.
@@ -227,6 +231,8 @@ impl State {
                     self.asked(by, request, (blob, given), effects);
                 }
             }
+            Event::SpareReady { process } => self.spares.is_ready(process),
+            Event::SpareGone { process } => self.spares.is_gone(process),
             Event::Began {
                 process,
                 os_pid,

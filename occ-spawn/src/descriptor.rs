@@ -97,6 +97,12 @@ impl Descriptor {
         (self.run)(context)
     }
 
+    /// Lets the code of the function be where it is when it runs: in a new process its page is not, before it is touched.
+    pub(crate) fn bring_in(&self) {
+        let _ = self.name();
+        sys::bring_in((self.run as *const ()).addr());
+    }
+
     /// Finds the descriptor that another process of this image named.
     ///
     /// # Errors

@@ -27,7 +27,6 @@ mod place;
 
 pub(crate) use ending::finish;
 pub use ending::{exit, fail};
-pub(crate) use mark::{keep_inherited_mark, set_mark};
 
 use ending::send;
 use mark::carry;
@@ -113,10 +112,11 @@ pub(crate) fn run(mut start: Start, before: &Before, parent: Parent, stdin: Opti
     sys::set_own(own);
 
     if start.spare {
-        let rehearsal = start.function;
+        let (rehearsal, likely) = (start.function, start.likely);
+        let preface = std::mem::take(&mut start.preface);
         // Its descriptors have been put in place, and are nobody's any more.
         std::mem::forget((start, fds));
-        spare::wait(control, rehearsal, || hello(control));
+        spare::wait(control, (rehearsal, likely), preface, || hello(control));
     }
     // Whoever asked waits for this.
     hello(control);

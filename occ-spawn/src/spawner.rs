@@ -234,6 +234,7 @@ impl Spawner {
             executes: what.executes,
             namespace: false,
             spare: false,
+            likely: 0,
         };
 
         let io = |op| move |source: io::Error| SpawnError::Io { op, source };

@@ -21,7 +21,9 @@ pub(crate) use end::end;
 pub use ended::{Ended, Whom, ended};
 pub(crate) use exec::{exec_self, execute};
 pub(crate) use fork::{ForkState, Kind as ForkKind, fork};
-pub(crate) use image::{conjure, function_at, image_bytes, image_headers, image_start, read_at};
+pub(crate) use image::{
+    bring_in, conjure, function_at, image_bytes, image_headers, image_start, read_at,
+};
 pub(crate) use no_files::without_files;
 pub(crate) use signals::{
     default_sigpipe, set_up_signals, sigchld_is_ignored, unblock_signals, with_signals_blocked,

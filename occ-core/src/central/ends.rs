@@ -157,7 +157,7 @@ impl Central {
         };
         let at = Moment::now();
         let evidence = Vec::new();
-        self.spares.reaped(os_pid);
+        self.spare_reaped(os_pid);
         self.orphan_reaped(os_pid);
         if let Some(newest) = self.unborn.keys().next_back().copied() {
             self.strays.insert(

@@ -1,12 +1,12 @@
 //! Spares: processes that are made before they are asked for, so that a spawn has no fork in its way.
 //!
-//! A spare has done all that every process does, and waits on its control socket. A spawn sends it what it is to be, by that socket, and
-//! from then on it is that process. It is one of the system from there on and not before: nobody lists it, and if it dies as a spare
-//! nobody is told.
+//! A spare has a number, and so a name and a mark. It has done all that every process does, and waits on its control socket. A spawn sends it
+//! what it is to run, by that socket, and from then on it is that process. It is one of the system from there on and not before: nobody
+//! lists it, and if it dies as a spare nobody is told.
 //!
 //! New ones are made when nobody has asked for a process for a moment, a few at a time: a fork costs what a spawn is to be spared.
 
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,11 @@ use occ_spawn::OsPid;
 use occ_spawn::entry::kind as spawn;
 use occ_spawn::zygote;
 use rustix::event::epoll::{self, EventFlags};
+use rustix::process::Signal;
 
 use super::forks::Order;
-use super::{Central, SPARE};
+use super::{Central, preface};
+use crate::descent::signal_child;
 use crate::line::Line;
 use crate::protocol::Moment;
 use crate::start::REHEARSAL;
@@ -32,7 +34,6 @@ const BATCH: usize = 8;
 
 #[derive(Debug)]
 struct Spare {
-    number: u64,
     socket: Socket,
     /// What the kernel calls it, once it has said its first word.
     os_pid: Option<OsPid>,
@@ -42,11 +43,13 @@ struct Spare {
 pub(super) struct Spares {
     /// How many there should be.
     wanted: usize,
-    next: u64,
-    spares: Vec<Spare>,
+    /// By the numbers that were reserved for them.
+    spares: BTreeMap<Serial, Spare>,
     /// When to make some, and when they have been missing since.
     pub(super) make_at: Option<Instant>,
     missing_since: Option<Instant>,
+    /// The function that was asked for last: who asks for one asks for it again, as a rule.
+    last: u64,
 }
 
 impl Spares {
@@ -62,23 +65,16 @@ impl Spares {
         self.spares.len()
     }
 
+    /// Whether a spare is this child.
     pub(super) fn has(&self, os_pid: OsPid) -> bool {
-        self.spares.iter().any(|spare| spare.os_pid == Some(os_pid))
+        self.spares
+            .values()
+            .any(|spare| spare.os_pid == Some(os_pid))
     }
 
-    /// One that is ready.
-    fn take(&mut self) -> Option<Spare> {
-        let at = self
-            .spares
-            .iter()
-            .position(|spare| spare.os_pid.is_some())?;
-        Some(self.spares.swap_remove(at))
-    }
-
-    /// One that has been reaped, and whose number may be another's from now on, is none any more.
-    pub(super) fn reaped(&mut self, os_pid: OsPid) {
-        self.spares.retain(|spare| spare.os_pid != Some(os_pid));
-        self.ask_for_more(Instant::now());
+    /// Whether there is a spare of this number.
+    pub(super) fn is_one(&self, number: Serial) -> bool {
+        self.spares.contains_key(&number)
     }
 
     /// Those that nobody has asked for end when they see that.
@@ -96,34 +92,63 @@ impl Spares {
 }
 
 impl Central {
-    /// Lets a spare become a process; gives the request back if there is none for it.
+    /// Lets the spare of this number become a process; gives the request back if there is none, or none any more.
     pub(super) fn use_spare(&mut self, request: zygote::Request) -> Option<zygote::Request> {
-        if self.spares.wanted == 0 || !request.suits_a_spare() {
+        let process: Serial = request.serial;
+        self.spares.last = request.function;
+        let Some(spare) = self.spares.spares.remove(&process) else {
+            return Some(request);
+        };
+        self.spares.ask_for_more(Instant::now());
+        let Some(os_pid) = spare.os_pid else {
+            return Some(request);
+        };
+        // It has died, or there is no room in its socket, which there always is.
+        if request.start(&spare.socket).is_err() {
+            let _ = signal_child(os_pid, Signal::KILL);
             return Some(request);
         }
-        let process: Serial = request.serial;
-        while let Some(spare) = self.spares.take() {
-            self.spares.ask_for_more(Instant::now());
-            let Some(os_pid) = spare.os_pid else { continue };
-            let line = Line::new(spare.socket);
-            let data = epoll::EventData::new_u64(process);
-            // Before it is told: a word of it is a word of the process.
-            let watched = epoll::modify(&self.epoll, &line.socket, data, line.watched);
-            if watched.is_err() || request.start(&line.socket).is_err() {
-                // It has died, or there is no room in it, which there always is.
-                let _ = epoll::delete(&self.epoll, line.socket.as_fd());
-                continue;
-            }
-            self.lines.insert(process, line);
-            self.by_os_pid.insert(os_pid, process);
-            self.events.push_back(Event::Began {
-                process,
-                os_pid,
-                at: Moment::now(),
-            });
-            return None;
+        self.lines.insert(process, Line::new(spare.socket));
+        self.by_os_pid.insert(os_pid, process);
+        self.events.push_back(Event::Began {
+            process,
+            os_pid,
+            at: Moment::now(),
+        });
+        None
+    }
+
+    /// A spare is none any more, and nobody's loss.
+    fn lose_spare(&mut self, number: Serial) {
+        // That its socket is closed takes it out of epoll.
+        if self.spares.spares.remove(&number).is_some() {
+            self.events.push_back(Event::SpareGone { process: number });
         }
-        Some(request)
+    }
+
+    /// Nobody will ask for this one.
+    fn end_spare(&mut self, number: Serial) {
+        let os_pid = self
+            .spares
+            .spares
+            .get(&number)
+            .and_then(|spare| spare.os_pid);
+        self.lose_spare(number);
+        // It ends when it sees that; or where it is stopped, by this. It is a child that is not reaped, so the number is its own.
+        if let Some(os_pid) = os_pid {
+            let _ = signal_child(os_pid, Signal::KILL);
+        }
+    }
+
+    /// One that has been reaped, and whose number may be another's from now on, is none any more.
+    pub(super) fn spare_reaped(&mut self, os_pid: OsPid) {
+        let mut spares = self.spares.spares.iter();
+        let number =
+            spares.find_map(|(number, spare)| (spare.os_pid == Some(os_pid)).then_some(*number));
+        if let Some(number) = number {
+            self.lose_spare(number);
+        }
+        self.spares.ask_for_more(Instant::now());
     }
 
     /// Orders some, if it is time.
@@ -138,12 +163,8 @@ impl Central {
         }
         self.spares.missing_since = None;
         // Those of the last batch come first.
-        if self
-            .spares
-            .spares
-            .iter()
-            .any(|spare| spare.os_pid.is_none())
-        {
+        let mut all = self.spares.spares.values();
+        if all.any(|spare| spare.os_pid.is_none()) {
             self.spares.make_at = Some(now + QUIET);
             return;
         }
@@ -156,20 +177,25 @@ impl Central {
             let Ok((ours, control)) = Socket::pair() else {
                 return;
             };
-            let number = self.spares.next;
-            self.spares.next += 1;
-            let data = epoll::EventData::new_u64(SPARE | number);
+            let number = self.state.reserve();
+            let data = epoll::EventData::new_u64(number);
             if ours.ask_credentials().is_err()
                 || epoll::add(&self.epoll, &ours, data, EventFlags::IN).is_err()
             {
+                self.events.push_back(Event::SpareGone { process: number });
                 return;
             }
-            self.spares.spares.push(Spare {
-                number,
+            let spare = Spare {
                 socket: ours,
                 os_pid: None,
+            };
+            self.spares.spares.insert(number, spare);
+            let request = Rc::new(zygote::Request {
+                preface: preface(self.state.pid(number)),
+                mark: Some(self.orphans.mark(number)),
+                likely: self.spares.last,
+                ..zygote::Request::spare(number, REHEARSAL.offset())
             });
-            let request = Rc::new(zygote::Request::spare(SPARE | number, REHEARSAL.offset()));
             self.order(Order::Fork { request, control });
         }
         if room > BATCH {
@@ -180,21 +206,19 @@ impl Central {
     /// A process that takes no spare takes the place of one, where there is no other.
     pub(super) fn make_room(&mut self) {
         while self.lines.len() + self.spares.len() >= self.room
-            && let Some(spare) = self.spares.spares.pop()
+            && let Some(number) = self.spares.spares.keys().next_back().copied()
         {
-            // It ends when it sees that nobody will ask for it.
-            let _ = epoll::delete(&self.epoll, spare.socket.as_fd());
+            self.end_spare(number);
         }
     }
 
     /// A spare says its first word, or has died.
-    pub(super) fn hear_spare(&mut self, number: u64) {
-        let spares = &mut self.spares.spares;
-        let Some(at) = spares.iter().position(|spare| spare.number == number) else {
+    pub(super) fn hear_spare(&mut self, number: Serial) {
+        let Some(spare) = self.spares.spares.get_mut(&number) else {
             return;
         };
         let mut fds = Vec::new();
-        let received = spares[at]
+        let received = spare
             .socket
             .receive(&mut self.buffer, &mut fds, Deadline::Now);
         match received {
@@ -203,7 +227,8 @@ impl Central {
                 if let (Ok(Some(envelope)), Some(sender)) = (whole, sender)
                     && envelope.kind == spawn::HELLO
                 {
-                    spares[at].os_pid = Some(OsPid::new(sender.os_pid));
+                    spare.os_pid = Some(OsPid::new(sender.os_pid));
+                    self.events.push_back(Event::SpareReady { process: number });
                     return;
                 }
             }
@@ -211,8 +236,7 @@ impl Central {
             Ok(Received::Closed) | Err(_) => {}
         }
         // It could not be made, or is no more.
-        let spare = spares.swap_remove(at);
-        let _ = epoll::delete(&self.epoll, spare.socket.as_fd());
+        self.end_spare(number);
         // Not at once: whatever kept it from being made may last.
         self.spares.make_at = Some(Instant::now() + LATEST);
     }

@@ -28,6 +28,27 @@ pub struct Wanted {
     pub care: Care,
 }
 
+impl Wanted {
+    /// Whether a spare can be it: one has its descriptors, its groups and its namespace already.
+    pub fn suits_a_spare(&self) -> bool {
+        let Care {
+            label: _,
+            executes,
+            containment,
+            grace: _,
+            stderr_at,
+            memory,
+            cpu,
+        } = &self.care;
+        let cared_for = *executes
+            || *containment != Containment::default()
+            || stderr_at.is_some()
+            || memory.is_some()
+            || cpu.is_some();
+        self.plan == 0 && self.given == 0 && !self.keep_stdin && !cared_for
+    }
+}
+
 /// What the coordinator sees to for a process, as long as it lives and at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Care {

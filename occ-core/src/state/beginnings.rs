@@ -36,8 +36,7 @@ impl State {
             return;
         }
 
-        let serial = self.next;
-        self.next += 1;
+        let serial = self.number_for(wanted.suits_a_spare());
         let by = asker.process;
         let mut watchers = BTreeSet::new();
         if let Some(number) = asker.monitor {

@@ -26,6 +26,16 @@ pub enum Event {
         /// The other descriptors that did.
         given: Vec<OwnedFd>,
     },
+    /// A spare is ready to be the process of this number, which was reserved for it.
+    SpareReady {
+        /// Which.
+        process: Serial,
+    },
+    /// A spare is no more, or could not be made.
+    SpareGone {
+        /// Which.
+        process: Serial,
+    },
     /// A new process has said its first word, or the zygote has said that it made it.
     Began {
         /// Which.

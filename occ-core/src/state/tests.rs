@@ -13,6 +13,8 @@ use occ_spawn::{OsPid, OsStatus};
 use super::*;
 use crate::protocol::{Care, End, Ended, Moment, News, NotSpawned, Wanted};
 
+mod spares;
+
 const HOST: Serial = 1;
 const SIGKILL: i32 = 9;
 

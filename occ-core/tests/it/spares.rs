@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use occ_core::{Builder, ExitReason, Process, System, SystemBuilder};
+use occ_core::{Builder, ExitReason, Pid, Process, System, SystemBuilder};
 use occ_test_support::alive::alive;
 use occ_test_support::dead::{Watch, gone};
 use occ_test_support::lifeline::{Hold, Lifeline};
@@ -80,6 +80,10 @@ fn length(text: String) -> u64 {
     text.len() as u64
 }
 
+fn who() -> Pid {
+    occ_core::current::self_pid().unwrap()
+}
+
 fn fails() -> anyhow::Result<()> {
     anyhow::bail!("with words")
 }
@@ -102,6 +106,8 @@ fn one_that_was_a_spare_is_told_of_as_any() {
             let long = "x".repeat(3 << 20);
             let made = me.spawn_monitor(length, (long,));
             assert_eq!(value::<u64>(&run(me, made)), 3 << 20);
+            let (pid, monitor) = me.spawn_monitor(who, ()).unwrap();
+            assert_eq!(value::<Pid>(&reason(me, monitor)), pid);
             let made = me.spawn_monitor(fails, ());
             let ExitReason::Error(failure) = run(me, made) else {
                 panic!()

@@ -41,6 +41,16 @@ pub(crate) unsafe fn image_bytes(address: usize, len: usize) -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(address), len) }
 }
 
+/// Maps the page at `address`, if it is a page of a file that is in memory.
+#[doc(alias = "MADV_POPULATE_READ")]
+pub(crate) fn bring_in(address: usize) {
+    let page = rustix::param::page_size();
+    let start = ptr::with_exposed_provenance_mut(address - address % page);
+    // SAFETY: it reads the page as the processor would, and changes nothing; what it cannot do, or what the kernel does not know
+    // (before Linux 5.14), it says.
+    let _ = unsafe { libc::madvise(start, page, libc::MADV_POPULATE_READ) };
+}
+
 /// A value of a type that has no bytes.
 ///
 /// # Safety

@@ -39,11 +39,15 @@ pub struct Request {
     pub joins: Vec<OwnedFd>,
     /// It is made without knowing what for, and waits to be told: see [`Request::start`].
     pub spare: bool,
+    /// What it is likely to be told: the place of a function, or 0.
+    pub likely: u64,
 }
 
 impl Request {
-    /// A request for a spare. Before it waits it runs `rehearsal`, the place of a function that does for nothing what others will
-    /// do; 0 is none.
+    /// A request for a spare. Before it waits it runs `rehearsal`, the place of a function that does beforehand what it can of what
+    /// others will do; 0 is none.
+    ///
+    /// With a `preface` that function runs for good, and what it has prepared is there when the process is told what it is.
     pub fn spare(serial: u64, rehearsal: u64) -> Request {
         Request {
             serial,
@@ -58,24 +62,13 @@ impl Request {
             namespace: false,
             joins: Vec::new(),
             spare: true,
+            likely: 0,
         }
     }
 
-    /// Whether a spare can do it: one has its descriptors, its groups and its namespace already.
-    pub fn suits_a_spare(&self) -> bool {
-        let Request {
-            plan,
-            given,
-            namespace,
-            joins,
-            keep_stdin,
-            ..
-        } = self;
-        *plan == 0 && given.is_empty() && !namespace && joins.is_empty() && !keep_stdin
-    }
-
-    /// Tells a spare, by its control socket, to become this process. There is no first word of it again: it has said one when it
-    /// was made, and whatever it says from here on it says as this process.
+    /// Tells a spare, by its control socket, to become this process: the function and its arguments, because all else it has had from the
+    /// beginning. There is no first word of it again: it has said one when it was made, and whatever it says from here on it says as
+    /// this process.
     ///
     /// # Errors
     ///
@@ -140,6 +133,7 @@ pub(super) struct Wire {
     pub(super) executes: bool,
     pub(super) namespace: bool,
     pub(super) spare: bool,
+    pub(super) likely: u64,
     pub(super) joins: u32,
     pub(super) given: u32,
     pub(super) args: Bytes,
@@ -164,6 +158,7 @@ impl Wire {
             executes: request.executes,
             namespace: request.namespace,
             spare: request.spare,
+            likely: request.likely,
             joins: request.joins.len() as u32,
             given: request.given.len() as u32,
             args: args.to_vec().into(),

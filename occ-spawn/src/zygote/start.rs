@@ -25,6 +25,7 @@ pub(crate) struct Start {
     pub(crate) joins: Vec<OwnedFd>,
     pub(crate) given: Vec<OwnedFd>,
     pub(crate) spare: bool,
+    pub(crate) likely: u64,
 }
 
 impl Start {
@@ -63,6 +64,7 @@ impl Start {
             joins,
             given,
             spare: wire.spare,
+            likely: wire.likely,
         })
     }
 
@@ -112,8 +114,6 @@ impl Start {
 /// What a spare is told to become.
 pub(crate) struct Work {
     pub(crate) function: u64,
-    pub(crate) mark: Option<u64>,
-    pub(crate) preface: Vec<u8>,
     args: Vec<u8>,
     blob: Option<(OwnedFd, u64)>,
 }
@@ -131,8 +131,6 @@ impl Work {
         };
         Some(Work {
             function: wire.function,
-            mark: wire.mark,
-            preface: wire.preface.0,
             args: wire.args.0,
             blob,
         })

@@ -32,6 +32,7 @@ fn end_of(zygote: &Zygote, serial: u64, function: u64) -> ExitReason {
         executes: false,
         namespace: false,
         spare: false,
+        likely: 0,
         preface: Vec::new(),
     };
     let theirs = std::os::fd::OwnedFd::from(theirs);
