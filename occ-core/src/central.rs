@@ -112,6 +112,8 @@ struct Central {
     signals: OwnedFd,
     host: Option<OwnedFd>,
     lines: HashMap<Serial, Line>,
+    /// Those of processes that have left the table. That they are closed takes them out of epoll as well: nobody has a duplicate.
+    closed: Vec<Socket>,
     /// Connections that are owed and not made yet, by their two processes, the smaller number first.
     pairs: HashSet<(Serial, Serial)>,
     zygote: Option<Zygote>,
@@ -191,6 +193,7 @@ impl Central {
             signals,
             host,
             lines: HashMap::new(),
+            closed: Vec::new(),
             pairs: HashSet::new(),
             zygote: None,
             zygote_lags: false,
@@ -314,6 +317,7 @@ impl Central {
         self.try_the_crowd_again();
         self.look_for_orphans();
         self.make_spares();
+        self.closed.clear();
     }
 
     /// Lets the state take every event, and asks the kernel about those who have hung up.

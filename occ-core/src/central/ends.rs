@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use occ_spawn::OsPid;
 use occ_spawn::kernel::{self, Ended, Whom};
-use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 
+use super::lines::TURN;
 use super::{Central, SWEEP};
 use crate::protocol::{End, Moment};
 use crate::state::{Event, Serial};
@@ -144,7 +144,7 @@ impl Central {
     fn greet(&mut self) {
         let unborn: Vec<Serial> = self.unborn.keys().copied().collect();
         for process in unborn {
-            self.serve(process, EventFlags::IN);
+            self.read_some(process, TURN, false);
             self.settle();
         }
     }

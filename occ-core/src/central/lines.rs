@@ -22,7 +22,7 @@ use crate::protocol::{Ended, News, NotSpawned, Reply, Request, ShortReport, Want
 use crate::state::{Event, Serial};
 
 /// Datagrams read from one process before the others have their turn.
-const TURN: usize = 64;
+pub(super) const TURN: usize = 64;
 
 impl Central {
     pub(super) fn open(&mut self, serial: Serial, socket: Socket) -> io::Result<()> {
@@ -40,12 +40,13 @@ impl Central {
             return;
         };
         self.crowd.release(process);
-        // That takes it out of epoll as well: nobody has a duplicate of it.
         while let Some(owed) = line.next() {
             if let Owed::Pair(other) = owed {
                 self.no_pair(process, other);
             }
         }
+        // Its end is waited for, and its closing is not.
+        self.closed.push(line.socket);
     }
 
     // ---- what they say ----
@@ -58,15 +59,21 @@ impl Central {
             self.pay(serial);
             self.settle();
         }
-        for _ in 0..TURN {
-            let hung_up = flags.contains(EventFlags::HUP);
+        // Whoever asks waits for the answer, as a rule, and says no more before: if there is more, epoll tells again.
+        let most = if flags == EventFlags::IN { 1 } else { TURN };
+        self.read_some(serial, most, flags.contains(EventFlags::HUP));
+        self.watch(serial);
+    }
+
+    /// Reads what a process has said, so many datagrams at the most.
+    pub(super) fn read_some(&mut self, serial: Serial, most: usize, hung_up: bool) {
+        for _ in 0..most {
             if self.lines.get(&serial).is_none_or(Line::is_flooding) || !self.read(serial, hung_up)
             {
                 break;
             }
             self.settle();
         }
-        self.watch(serial);
     }
 
     /// Reads one datagram; false when there was none. It may be known that the process has hung up.
