@@ -119,6 +119,7 @@ impl Central {
             // Whoever has ended has said all that it ever will, and who it is comes first.
             if !self.by_os_pid.contains_key(&os_pid) {
                 self.greet();
+                self.began_unseen(os_pid);
             }
             if self
                 .zygote

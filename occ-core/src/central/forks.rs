@@ -176,6 +176,19 @@ impl Central {
         }
     }
 
+    /// A child has ended. If it had said its first word, and was to execute a program, it is a process, and its end is one like any
+    /// other: its socket has not told, because somebody else holds that. As a stranger it would be reaped while it is in the
+    /// table, and whoever has its number next would be killed in its place.
+    pub(super) fn began_unseen(&mut self, os_pid: OsPid) {
+        let known = |(_, unborn): &(&Serial, &Unborn)| unborn.known == Some(os_pid);
+        let Some(process) = self.unborn.iter().find(known).map(|(process, _)| *process) else {
+            return;
+        };
+        self.unclear.remove(&process);
+        self.born(process, os_pid);
+        self.settle();
+    }
+
     /// A process exists, and does what it was made for.
     pub(super) fn born(&mut self, process: Serial, os_pid: OsPid) {
         self.unborn.remove(&process);
