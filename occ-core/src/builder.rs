@@ -76,7 +76,8 @@ impl Builder {
         stdin(from: impl Into<Stdio>);
         /// Its standard output: ordinarily [`Stdio::Inherit`].
         stdout(to: impl Into<Stdio>);
-        /// Gives it a descriptor under this number. A function has its own at 3, and cannot be given another there.
+        /// Gives it a descriptor under this number. A function has its own at 3, and cannot be given another there. More than 245, those
+        /// for the standard streams included, are an error of the spawn: [`SpawnError::TooManyFds`].
         fd(number: RawFd, fd: impl Into<OwnedFd>);
         /// Limits what it, and what it starts in turn, may use: the soft limit, which it may raise itself, and the hard one; `None`
         /// is no limit.

@@ -20,6 +20,14 @@ pub enum SpawnError {
     /// No room for the arguments.
     #[error("cannot hand over the arguments")]
     Arguments(#[from] occ_sck::BlobError),
+    /// The process is to be given more descriptors than go with one spawn.
+    #[error("expected at most {limit} descriptors for a process, and it is given {given}")]
+    TooManyFds {
+        /// How many it is given, those of its standard streams included.
+        given: usize,
+        /// How many it can be given.
+        limit: usize,
+    },
     /// The kernel refused to fork: no memory, or a limit on processes.
     #[error("cannot fork")]
     Fork(#[source] io::Error),

@@ -9,6 +9,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use occ_sck::MAX_FDS;
+
 pub(crate) mod limit;
 pub(crate) mod plan;
 pub(crate) mod stdio;
@@ -46,6 +48,11 @@ pub struct Options {
     /// What is given besides.
     extra: Vec<Arc<OwnedFd>>,
 }
+
+/// Most descriptors that a process can be given, those of its standard streams included: as many as the kernel takes in one message, less
+/// eight for what else goes with them (its control socket, a socket or a memory file for its function, the pipe of a standard error
+/// that is kept, the control groups that it joins).
+pub const MAX_GIVEN: usize = MAX_FDS - 8;
 
 /// Options as they are sent: bytes, and the descriptors that belong to them.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::child::Child;
 use crate::error::SpawnError;
 use crate::function::{Arguments, Function, Outcome, descriptor};
 use crate::keeper::Keeper;
-use crate::options::{self, Options, Parcel};
+use crate::options::{self, MAX_GIVEN, Options, Parcel};
 use crate::sys;
 use crate::watch::EndWatch;
 use crate::zygote::{Args, Request, Zygote};
@@ -209,6 +209,11 @@ impl Spawner {
     fn launch(&self, mut what: What<'_>) -> Result<Child, SpawnError> {
         if self.inner.is_forked() {
             return Err(SpawnError::Forked);
+        }
+        let given = what.parcel.fds.len();
+        if given > MAX_GIVEN {
+            let limit = MAX_GIVEN;
+            return Err(SpawnError::TooManyFds { given, limit });
         }
         let plan = what.parcel.bytes.len() as u64;
         what.parcel.bytes.append(&mut what.args);

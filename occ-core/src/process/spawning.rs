@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use occ_inbox::{Lost, Pid};
 use occ_sck::{Blob, Bytes, MAX_NAME};
-use occ_spawn::options::{Parcel, name_of};
+use occ_spawn::options::{MAX_GIVEN, Parcel, name_of};
 use occ_spawn::zygote::Args;
 use occ_spawn::{Arguments, Function, Outcome};
 
@@ -215,6 +215,11 @@ impl Process {
             return Err(SpawnError::Forked);
         }
         let Parcel { mut bytes, fds } = launch.options;
+        // The coordinator could pass no more on.
+        if fds.len() > MAX_GIVEN {
+            let (given, limit) = (fds.len(), MAX_GIVEN);
+            return Err(SpawnError::TooManyFds { given, limit });
+        }
         let plan = bytes.len() as u64;
         bytes.extend(launch.args);
         let (args, blob) = match Args::new(bytes)? {

@@ -6,6 +6,7 @@ use occ_core::{
     Builder, Cause, Confidence, Containment, Down, Evidence, ExitReason, Limit, MonitorRef, Pid,
     Process, SendError, SpawnError, Step, System,
 };
+use occ_spawn::options::MAX_GIVEN;
 use occ_test_support::{
     LIMIT, Signal,
     dead::{Watch, gone},
@@ -146,6 +147,53 @@ fn what_cannot_be_begun_is_an_error_and_nobody_is_told_of_an_end() {
         assert!(matches!(down_of(me, made).reason, ExitReason::Code(5)));
         system.stop();
     });
+}
+
+/// Its arguments are so long that they come in a memory file.
+fn has_come(_: Vec<u8>) {}
+
+#[test]
+fn more_descriptors_than_go_with_one_spawn_are_an_error_that_says_how_many_may() {
+    isolated(test_path!(), || {
+        let mut system = System::start().unwrap();
+        let me = system.process();
+        let with = |count: usize| {
+            let null = || std::fs::File::open("/dev/null").unwrap();
+            let numbers = (4..).take(count);
+            numbers.fold(Builder::new(), |options, number| options.fd(number, null()))
+        };
+        // The control: as many as may, and the pipe of its standard error besides.
+        let builder = with(MAX_GIVEN).capture_stderr();
+        let made = me.spawn_monitor_with(&builder, has_come, (vec![0; 100_000],));
+        assert!(matches!(down_of(me, made).reason, ExitReason::Value(_)));
+        let made = me.spawn_exe_monitor(&builder, "true");
+        assert!(matches!(down_of(me, made).reason, ExitReason::Code(0)));
+        for count in [MAX_GIVEN + 1, 253, 300] {
+            let builder = with(count);
+            let function = me.spawn_monitor_with(&builder, stay, ());
+            for refused in [function, me.spawn_exe_monitor(&builder, "true")] {
+                let told = refused.unwrap_err().to_string();
+                let text = "expected at most 245 descriptors for a process, and it is given ";
+                assert_eq!(told, format!("{text}{count}"));
+            }
+        }
+        assert_eq!(me.processes().unwrap().len(), 1);
+        system.stop();
+    });
+}
+
+/// However long what people call it and its arguments are, it is asked for by one datagram.
+#[test]
+fn the_longest_wish_for_a_process_is_one_datagram() {
+    let mut system = System::start().unwrap();
+    let me = system.process();
+    let builder = Builder::new().label("x".repeat(5000));
+    // Around the length at which they travel in a memory file, with the options before them.
+    for length in (40_000..50_000).step_by(499) {
+        let made = me.spawn_monitor_with(&builder, has_come, (vec![0; length],));
+        assert!(matches!(down_of(me, made).reason, ExitReason::Value(_)));
+    }
+    system.stop();
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
-use occ_spawn::{Child, Limit, Options, SpawnError, Spawner, Stdio, Step};
+use occ_spawn::options::MAX_GIVEN;
+use occ_spawn::{Child, ExitReason, Limit, Options, SpawnError, Spawner, Stdio, Step};
 use occ_test_support::dead::Watch;
 use occ_test_support::stat::Stat;
 use occ_test_support::{LIMIT, isolated, skipped, test_path};
@@ -229,6 +230,45 @@ fn descriptors_are_put_where_they_are_wanted_and_nothing_else_is_open() {
         value::<(Vec<Option<u64>>, Vec<i32>)>(&end_of(&mut child)).0,
         inodes
     );
+}
+
+fn how_many_are_open() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
+}
+
+#[test]
+fn more_descriptors_than_go_with_one_spawn_are_an_error_that_says_how_many_may() {
+    isolated(test_path!(), || {
+        let spawner = Spawner::new().unwrap();
+        let with = |count: usize| {
+            let numbers = (4..).take(count - 1);
+            let options = new().stdin(OwnedFd::from(file_with("")));
+            numbers.fold(options, |options, number| options.fd(number, file_with("")))
+        };
+        // The control: as many as may.
+        let options = with(MAX_GIVEN);
+        let args = (vec![0_u8; 100_000],);
+        let mut child = spawner.spawn_with(&options, told_to, args).unwrap();
+        assert_eq!(value::<usize>(&end_of(&mut child)), MAX_GIVEN - 1 + 4);
+        let mut child = spawner.spawn_exe(&options, "true").unwrap();
+        assert!(matches!(end_of(&mut child).reason, ExitReason::Code(0)));
+        for count in [MAX_GIVEN + 1, 253, 300] {
+            let options = with(count);
+            let function = spawner.spawn_with(&options, how_many_are_open, ());
+            for refused in [function, spawner.spawn_exe(&options, "true")] {
+                let told = refused.unwrap_err().to_string();
+                let text = "expected at most 245 descriptors for a process, and it is given ";
+                assert_eq!(told, format!("{text}{count}"));
+            }
+        }
+        let mut child = spawner.spawn(how_many_are_open, ()).unwrap();
+        assert_eq!(value::<usize>(&end_of(&mut child)), 4);
+    });
+}
+
+/// Its arguments are so long that they come in a memory file.
+fn told_to(_: Vec<u8>) -> usize {
+    how_many_are_open()
 }
 
 fn limits() -> (Option<u64>, Option<u64>) {
