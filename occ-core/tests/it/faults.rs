@@ -6,7 +6,7 @@ mod at_once;
 mod groups_within;
 mod guard_killed;
 mod held;
-mod held_socket;
+pub(crate) mod held_socket;
 mod long_grace;
 mod long_label;
 mod no_program;

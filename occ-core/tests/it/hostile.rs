@@ -160,7 +160,7 @@ impl Peer {
 }
 
 /// A frame, as a datagram.
-fn frame<T: Term>(kind: u8, value: &T) -> Vec<u8> {
+pub(crate) fn frame<T: Term>(kind: u8, value: &T) -> Vec<u8> {
     let mut payload = Vec::new();
     occ_sck::encode_into(value, &mut payload).unwrap();
     framed(kind, TypeKey::of::<T>(), &payload)
@@ -193,7 +193,7 @@ fn hollow(len: u64, sealed: bool) -> OwnedFd {
 }
 
 /// A frame whose payload is in a memory file.
-fn in_blob<T: 'static>(kind: u8, total: u64) -> Vec<u8> {
+pub(crate) fn in_blob<T: 'static>(kind: u8, total: u64) -> Vec<u8> {
     let key = TypeKey::of::<T>();
     let header = Header {
         kind,

@@ -8,6 +8,7 @@ mod ending;
 mod exes;
 mod fallbacks;
 mod faults;
+mod first_word;
 mod forks;
 mod hostile;
 mod in_flight;

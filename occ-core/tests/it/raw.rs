@@ -5,7 +5,7 @@
 )]
 
 pub(crate) use occ_test_support::raw::{close, exit_now, fork, stay, wait_for};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 use occ_sck::Socket;
 
@@ -25,9 +25,14 @@ pub(crate) fn die_by(signal: i32) -> ! {
 
 /// A duplicate of the calling process's control socket.
 pub(crate) fn control() -> Socket {
-    // SAFETY: every process has its control socket here, and these tests do not close it meanwhile.
-    let control = unsafe { BorrowedFd::borrow_raw(3) };
-    Socket::from(control.try_clone_to_owned().unwrap())
+    given(3)
+}
+
+/// A duplicate of a socket that the calling process was given.
+pub(crate) fn given(number: RawFd) -> Socket {
+    // SAFETY: it was given this, or it is its control socket, and these tests do not close it meanwhile.
+    let socket = unsafe { BorrowedFd::borrow_raw(number) };
+    Socket::from(socket.try_clone_to_owned().unwrap())
 }
 
 /// Ends the calling thread, and with it the process only if it was the last.

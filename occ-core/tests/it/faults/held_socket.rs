@@ -1,7 +1,7 @@
 //! Somebody holds the control socket of what is to be a program: that it has executed it, or has ended, its socket does not tell.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use occ_core::{Builder, MonitorRef, Pid, Process, SystemError};
@@ -21,13 +21,13 @@ fn asks_and_is_told(program: String) -> (Pid, i32) {
 }
 
 /// A program that nobody can execute for as long as this lives: whoever opens it waits for the end of the lease.
-struct Slow {
-    path: PathBuf,
+pub(crate) struct Slow {
+    pub(crate) path: PathBuf,
     leased: File,
 }
 
 impl Slow {
-    fn new() -> Slow {
+    pub(crate) fn new() -> Slow {
         let path = std::env::temp_dir().join(format!("occ-held-{}", std::process::id()));
         std::fs::copy("/bin/cat", &path).unwrap();
         let leased = File::options().read(true).write(true).open(&path).unwrap();
@@ -40,13 +40,13 @@ impl Slow {
     }
 
     /// From here on it is executed.
-    fn quicken(self) {
+    pub(crate) fn quicken(self) {
         drop(self.leased);
     }
 }
 
 /// One that has asked for a program, and what is to be that, which waits for it with its first word said.
-fn one_that_waits(me: &mut Process, coordinator: u32, slow: &Slow) -> (MonitorRef, u32) {
+pub(crate) fn one_that_waits(me: &mut Process, coordinator: u32, slow: &Slow) -> (MonitorRef, u32) {
     let before = tree::children(coordinator);
     let (asker, monitor) = me.spawn_monitor(asks_and_is_told, slow.path()).unwrap();
     let asker = me.os_pid(asker).unwrap().get();
@@ -59,11 +59,11 @@ fn one_that_waits(me: &mut Process, coordinator: u32, slow: &Slow) -> (MonitorRe
     (monitor, others()[0])
 }
 
-/// The control socket of another process; `None` where that cannot be had.
-fn control_of(os_pid: u32) -> Option<OwnedFd> {
+/// A descriptor of another process; `None` where that cannot be had.
+pub(crate) fn descriptor_of(os_pid: u32, number: RawFd) -> Option<OwnedFd> {
     let pid = rustix::process::Pid::from_raw(os_pid.cast_signed()).unwrap();
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    pidfd_getfd(pidfd, 3, PidfdGetfdFlags::empty()).ok()
+    pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()).ok()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn what_ends_before_it_is_a_program_is_told_of_though_its_socket_is_held() {
         let me = system.process();
         let slow = Slow::new();
         let (monitor, os_pid) = one_that_waits(me, coordinator, &slow);
-        let Some(held) = control_of(os_pid) else {
+        let Some(held) = descriptor_of(os_pid, 3) else {
             std::fs::remove_file(&slow.path).unwrap();
             within(SOON, || system.stop());
             return skipped("the descriptors of a child may not be taken");
@@ -105,7 +105,7 @@ fn what_lives_and_becomes_a_program_is_one_when_its_socket_is_let_go() {
         let me = system.process();
         let slow = Slow::new();
         let (monitor, os_pid) = one_that_waits(me, coordinator, &slow);
-        let held = control_of(os_pid);
+        let held = descriptor_of(os_pid, 3);
         std::fs::remove_file(&slow.path).unwrap();
         slow.quicken();
         drop(held);
