@@ -41,6 +41,8 @@ pub struct Builder {
     options: Options,
     captures: bool,
     care: Care,
+    /// What was asked for as a number of processors, and is none.
+    no_processors: Option<f64>,
 }
 
 macro_rules! passed_on {
@@ -144,17 +146,17 @@ impl Builder {
         self
     }
 
-    /// Most of the processors that it may have, with all that it starts: 0.5 is half of one, 2.0 are two. One thousandth is the
-    /// least; nothing, less than that, or infinity is an error of the spawn.
+    /// Most of the processors that it may have, with all that it starts: 0.5 is half of one, 2.0 are two. Less than a thousandth, or
+    /// infinity, is an error of the spawn that says so: [`SpawnError::Unsupported`].
     ///
-    /// It takes a control group that this user may make: else the spawn is [`SpawnError::Unsupported`].
+    /// It takes a control group that this user may make: else the spawn is the same error, with that reason.
     #[must_use]
     #[doc(alias = "cpu.max")]
     pub fn cpu_max(mut self, processors: f64) -> Builder {
-        // What is no number of processors is 0, and the spawn says that it is none.
-        let is_some = processors > 0.0 && processors.is_finite();
-        let thousandths = (processors * 1000.0).clamp(1.0, f64::from(u32::MAX));
-        self.care.cpu = Some(if is_some { thousandths as u32 } else { 0 });
+        let is_some = processors >= 0.001 && processors.is_finite();
+        let thousandths = (processors * 1000.0).min(f64::from(u32::MAX));
+        self.care.cpu = is_some.then_some(thousandths as u32);
+        self.no_processors = (!is_some).then_some(processors);
         self
     }
 
@@ -221,6 +223,12 @@ impl Builder {
 
     /// What the process does itself.
     pub(crate) fn options(&self) -> Result<Cow<'_, Options>, SpawnError> {
+        if let Some(seen) = self.no_processors {
+            return Err(SpawnError::Unsupported {
+                what: "a limit on the processors".to_owned(),
+                why: format!("expected 0.001 or more, and not infinity, and it is {seen}"),
+            });
+        }
         if self.care.containment != Containment::ProcessGroup {
             return Ok(Cow::Borrowed(&self.options));
         }

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use occ_proc::{Evidence, MemoryCgroup};
 use occ_spawn::OsPid;
 
-/// How long a part of the time is in which a process may have its part of the processors, in microseconds.
+/// How long a part of the time is in which a process may have its part of the processors, in microseconds; and where that part would
+/// be less than the millisecond that is the least for the kernel.
 const PERIOD: u64 = 100_000;
+const LONG_PERIOD: u64 = 1_000_000;
 
 /// Where groups can be made.
 #[derive(Clone, Debug, Default)]
@@ -129,17 +131,21 @@ impl Places {
         if let Some(thousandths) = purpose.cpu {
             let what = "a limit on the processors";
             if thousandths == 0 {
-                let why = "it must be more than none, and finite".to_owned();
+                let why = "expected a thousandth or more, and it is 0".to_owned();
                 return Err(NoGroup { what, why });
             }
-            // The kernel takes no less than a millisecond.
-            let quota = (u64::from(thousandths) * PERIOD / 1000).max(1000);
+            let period = if thousandths < 10 {
+                LONG_PERIOD
+            } else {
+                PERIOD
+            };
+            let quota = u64::from(thousandths) * period / 1000;
             match self.limited(what, "cpu", &mut group, name)? {
                 Limited::Version2(dir) => {
-                    set(what, &dir.join("cpu.max"), &format!("{quota} {PERIOD}"))?;
+                    set(what, &dir.join("cpu.max"), &format!("{quota} {period}"))?;
                 }
                 Limited::Version1(dir) => {
-                    set(what, &dir.join("cpu.cfs_period_us"), &PERIOD.to_string())?;
+                    set(what, &dir.join("cpu.cfs_period_us"), &period.to_string())?;
                     set(what, &dir.join("cpu.cfs_quota_us"), &quota.to_string())?;
                 }
             }

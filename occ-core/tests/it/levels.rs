@@ -489,14 +489,24 @@ fn one_has_no_more_of_the_processors_than_it_may() {
     }
     let mut system = system();
     let process = system.process();
-    let half = Builder::new().cpu_max(0.5);
-    match process.spawn_monitor_with(&half, own_quota, ()) {
-        Ok((_, monitor)) => {
-            let told = value::<Option<(u64, u64)>>(&reason(process, monitor));
-            assert_eq!(told, Some((50_000, 100_000)));
+    let rows = [
+        (0.5, (50_000, 100_000)),
+        (2.0, (200_000, 100_000)),
+        (0.01, (1000, 100_000)),
+        // The kernel takes no part of less than a millisecond.
+        (0.009, (9000, 1_000_000)),
+        (0.001, (1000, 1_000_000)),
+    ];
+    for (processors, quota) in rows {
+        let part = Builder::new().cpu_max(processors);
+        match process.spawn_monitor_with(&part, own_quota, ()) {
+            Ok((_, monitor)) => {
+                let told = value::<Option<(u64, u64)>>(&reason(process, monitor));
+                assert_eq!(told, Some(quota), "{processors}");
+            }
+            Err(SpawnError::Unsupported { what, why }) => skipped(&format!("{what}: {why}")),
+            Err(error) => panic!("{error}"),
         }
-        Err(SpawnError::Unsupported { what, why }) => skipped(&format!("{what}: {why}")),
-        Err(error) => panic!("{error}"),
     }
     let (_, monitor) = process.spawn_monitor(own_quota, ()).unwrap();
     assert_eq!(
@@ -504,5 +514,36 @@ fn one_has_no_more_of_the_processors_than_it_may() {
         None,
         "the control"
     );
+    system.stop();
+}
+
+#[test]
+fn what_is_no_number_of_processors_is_an_error_that_says_what_was_seen() {
+    let mut system = system();
+    let process = system.process();
+    for (processors, seen) in [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (-1.5, "-1.5"),
+        (0.0009, "0.0009"),
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "inf"),
+        (f64::NEG_INFINITY, "-inf"),
+    ] {
+        let builder = Builder::new().cpu_max(processors);
+        let function = process.spawn_monitor_with(&builder, stay, ());
+        for refused in [function, process.spawn_exe_monitor(&builder, "true")] {
+            let told = refused.unwrap_err().to_string();
+            let text = "a limit on the processors cannot be had here: expected 0.001 or more, and not infinity, and it is";
+            assert_eq!(told, format!("{text} {seen}"));
+        }
+        // The control: the last word counts.
+        match process.spawn_exe_monitor(&builder.cpu_max(0.5), "true") {
+            Ok((_, monitor)) => assert!(matches!(reason(process, monitor), ExitReason::Code(0))),
+            Err(SpawnError::Unsupported { what, why }) => skipped(&format!("{what}: {why}")),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(process.processes().unwrap().len(), 1);
     system.stop();
 }
