@@ -1,6 +1,7 @@
 //! Behaviour of occ-core, one module a subject.
 #![cfg(test)]
 
+mod at_rest;
 mod connecting;
 mod containment;
 mod deaths;

@@ -77,6 +77,11 @@ impl Tracer {
     pub(crate) fn kill(pid: u32) {
         // SAFETY: kill takes any numbers.
         unsafe { libc::kill(i32::try_from(pid).unwrap(), libc::SIGKILL) };
+        Tracer::reap(pid);
+    }
+
+    /// Is told of the end of one that was killed. Its parent is when this returns.
+    pub(crate) fn reap(pid: u32) {
         assert!(libc::WIFSIGNALED(wait_for_traced(pid)));
     }
 }

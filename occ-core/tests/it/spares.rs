@@ -14,7 +14,7 @@ use crate::{assert_works, code, echo, ping, reason, signal, stay, try_kill, valu
 
 const COUNT: usize = 4;
 
-fn with_spares() -> System {
+pub(crate) fn with_spares() -> System {
     SystemBuilder::new()
         .on_abnormal_exit(|exit| panic!("{exit}"))
         .spares(COUNT)
@@ -23,7 +23,7 @@ fn with_spares() -> System {
 }
 
 /// The OS pids of the spares, when there are as many as there should be: what the coordinator has made and nobody lists.
-fn spares(system: &mut System) -> BTreeSet<u32> {
+pub(crate) fn spares(system: &mut System) -> BTreeSet<u32> {
     let coordinator = system.coordinator().get();
     let me = system.process();
     within(LIMIT, || {
