@@ -44,7 +44,7 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// It follows the calling *process*, and not the thread. Call it before anything else that makes use of
     /// [`pre_exec`](std::os::unix::process::CommandExt::pre_exec): what was added before is done in front and guard as well.
-    /// Do not combine it with [`die_with_parent`](CommandExt::die_with_parent).
+    /// Do not combine it with [`die_with_parent`](CommandExt::die_with_parent). To call it twice is to call it once.
     ///
     /// # Errors
     ///
@@ -53,7 +53,8 @@ pub trait CommandExt: sealed::Sealed {
     /// - `ELIBACC`: the caller's own image, /proc/self/exe, cannot be executed again, and front and guard are that.
     /// - `ELIBEXEC`: /proc/self/exe is not the image that this code is part of: it is a library in another program, or the
     ///   program was started through the dynamic loader.
-    /// - `ESRCH`: it is spawned by a fork of the process that has called this, or this was called twice.
+    /// - `ESRCH`: it is spawned by a fork of the process that has called this.
+    /// - `EALREADY`: it was called twice, with two grace periods.
     ///
     /// ```
     /// use std::process::Command;

@@ -5,12 +5,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use occ_test_support::dead::how;
 use occ_test_support::lifeline::Lifeline;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::stat::Stat;
-use occ_test_support::tree::children;
+use occ_test_support::tree::{Token, children};
 use occ_test_support::{LIMIT, isolated, raw, role, skipped, test_path, within};
 use occ_yeshup::CommandExt;
 use rustix::io::Errno;
@@ -68,6 +69,61 @@ fn what_keeps_a_program_from_being_executed_is_the_error_of_spawn() {
                 let told = error.raw_os_error();
                 assert_eq!(told, Some(errno.raw_os_error()), "{path}: {guarded}");
             }
+        }
+    });
+}
+
+/// Who has a default of its own for all commands need not know who has one as well.
+#[test]
+fn to_guard_a_command_twice_is_to_guard_it_once() {
+    isolated!(|| {
+        for times in [1, 2, 3] {
+            let mut command = shell("echo ready; sleep 1000 & read line; exit 3");
+            for _ in 0..times {
+                command.guard_tree();
+            }
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            // A command serves more than once.
+            for _ in 0..2 {
+                let mut child = command.spawn().unwrap();
+                let mut ready = [0; 6];
+                child.stdout.take().unwrap().read_exact(&mut ready).unwrap();
+                let guards = children(child.id());
+                let programs: Vec<u32> = guards.iter().flat_map(|guard| children(*guard)).collect();
+                assert_eq!((guards.len(), programs.len()), (1, 1), "{times}");
+                let comm = fs::read_to_string(format!("/proc/{}/comm", programs[0]));
+                assert_eq!(comm.unwrap(), "sh\n", "{times}");
+                drop(child.stdin.take());
+                assert_eq!(how(&mut child, LIMIT).code(), Some(3), "{times}");
+                Token::own().wait_none_left(LIMIT);
+            }
+        }
+    });
+}
+
+#[test]
+fn to_guard_a_command_with_two_grace_periods_is_an_error() {
+    isolated!(|| {
+        let (short, long) = (Duration::from_secs(1), Duration::from_secs(2));
+        for (first, second, refused) in [
+            (short, long, true),
+            (long, short, true),
+            (long, long, false),
+        ] {
+            let mut command = shell("exit 3");
+            command
+                .guard_tree_with_grace(first)
+                .guard_tree_with_grace(second);
+            match within(LIMIT, || command.status()) {
+                Ok(status) => assert_eq!((status.code(), refused), (Some(3), false)),
+                Err(error) => {
+                    assert_eq!(
+                        (error.raw_os_error(), refused),
+                        (Some(libc::EALREADY), true)
+                    );
+                }
+            }
+            Token::own().wait_none_left(LIMIT);
         }
     });
 }
