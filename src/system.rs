@@ -68,7 +68,19 @@ pub fn lifetime_guarantee() -> LifetimeGuarantee {
     LifetimeGuarantee::here()
 }
 
-/// What this machine, or this user, does not have of what is used, and what is done instead: nothing, on an ordinary machine.
+/// What this machine, or this user, does not have of what is used or can be asked for, and what is done instead: on an ordinary machine
+/// nothing, or limits on memory and processors, which take control groups that most users may not make.
+///
+/// ```
+/// use occasional::{Builder, fallbacks};
+///
+/// let has = |what: &str| !fallbacks().iter().any(|fallback| fallback.what == what);
+/// let mut builder = Builder::new();
+/// if has("a limit on memory") {
+///     builder = builder.memory_max(1 << 30);
+/// }
+/// # let _ = builder;
+/// ```
 pub fn fallbacks() -> Vec<Fallback> {
     Fallback::here()
 }

@@ -138,7 +138,8 @@ impl Builder {
     /// Most bytes of memory that it may have, with all that it starts. The kernel kills it, or one of those, when there is no more to be
     /// had; and its report says so.
     ///
-    /// It takes a control group that this user may make: else the spawn is [`SpawnError::Unsupported`].
+    /// It takes a control group that this user may make: else the spawn is [`SpawnError::Unsupported`], and [`Fallback::here`](crate::Fallback::here) has said so
+    /// before.
     #[must_use]
     #[doc(alias = "memory.max")]
     pub fn memory_max(mut self, bytes: u64) -> Builder {
@@ -149,7 +150,8 @@ impl Builder {
     /// Most of the processors that it may have, with all that it starts: 0.5 is half of one, 2.0 are two. Less than a thousandth, or
     /// infinity, is an error of the spawn that says so: [`SpawnError::Unsupported`].
     ///
-    /// It takes a control group that this user may make: else the spawn is the same error, with that reason.
+    /// It takes a control group that this user may make: else the spawn is the same error, with that reason, and [`Fallback::here`](crate::Fallback::here) has
+    /// said so before.
     #[must_use]
     #[doc(alias = "cpu.max")]
     pub fn cpu_max(mut self, processors: f64) -> Builder {

@@ -57,6 +57,15 @@ pub(crate) struct NoGroup {
     pub(crate) why: String,
 }
 
+/// Whether groups for a purpose can be made here. Nothing is left of that.
+pub(crate) fn try_out(purpose: Purpose) -> Result<(), NoGroup> {
+    // Others look at the same time, in this process and in others that have its number.
+    let mut random = [0; 8];
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    let name = format!("occ-probe-{:016x}", u64::from_ne_bytes(random));
+    Places::own().make(&name, purpose).map(drop)
+}
+
 impl Places {
     /// Where the calling process is.
     pub(crate) fn own() -> Places {

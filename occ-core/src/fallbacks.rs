@@ -9,9 +9,10 @@ use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::containment::Containment;
+use crate::control_group::{self, Purpose};
 use crate::guarantee::LifetimeGuarantee;
 
-/// Something that is used where it can be had, and cannot be had here.
+/// Something that is used where it can be had, or can be asked for, and cannot be had here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fallback {
@@ -25,6 +26,9 @@ pub struct Fallback {
 
 impl Fallback {
     /// Looks what is missing here. clone3(2) is not used, and so never missing.
+    ///
+    /// Control groups are made for that, and removed. A controller of version 2 that was not passed on to them, and can be, is from
+    /// then on, as after a spawn that asks for a limit.
     pub fn here() -> Vec<Fallback> {
         let missing = [
             (
@@ -47,6 +51,22 @@ impl Fallback {
                 "control groups of version 2",
                 group(),
                 "containment by control group is an error; the sweep is the default",
+            ),
+            (
+                "a limit on memory",
+                limit(Purpose {
+                    memory: Some(1 << 30),
+                    ..Purpose::NONE
+                }),
+                "`Builder::memory_max` is an error of the spawn",
+            ),
+            (
+                "a limit on the processors",
+                limit(Purpose {
+                    cpu: Some(1000),
+                    ..Purpose::NONE
+                }),
+                "`Builder::cpu_max` is an error of the spawn",
             ),
         ];
         let told = |(what, why, instead)| {
@@ -79,6 +99,10 @@ fn group() -> Option<String> {
         .into_iter()
         .find(|(level, _)| *level == Containment::ControlGroup)?;
     group.1.err()
+}
+
+fn limit(purpose: Purpose) -> Option<String> {
+    control_group::try_out(purpose).err().map(|none| none.why)
 }
 
 /// A line, for people.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 
 use crate::containment::Containment;
-use crate::control_group::{Places, Purpose};
+use crate::control_group::{self, Purpose};
 
 /// What holds on this machine, for this user, of what processes start in turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +64,7 @@ fn can_be_had(level: Containment) -> Result<(), String> {
                 kill: true,
                 ..Purpose::NONE
             };
-            // Others look at the same time, in this process and in others that have its number.
-            let mut random = [0; 8];
-            let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
-            let name = format!("occ-probe-{:016x}", u64::from_ne_bytes(random));
-            let made = Places::own().make(&name, purpose);
-            made.map(drop).map_err(|none| none.why)
+            control_group::try_out(purpose).map_err(|none| none.why)
         }
         Containment::PidNamespace => {
             let status = fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;

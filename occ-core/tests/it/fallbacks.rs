@@ -4,8 +4,9 @@
 
 use std::process::Command;
 
-use occ_core::{Builder, Cause, Down, ExitReason, Fallback, Process, SystemBuilder};
+use occ_core::{Builder, Cause, Down, ExitReason, Fallback, Process, SpawnError, SystemBuilder};
 use occ_test_support::dead::gone;
+use occ_test_support::in_flight::be_a_user_of_its_own;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::tree::Token;
 use occ_test_support::{LIMIT, isolated, raw, role, skipped};
@@ -293,4 +294,60 @@ fn role_host_without_a_log() {
         }
         system.stop();
     }
+}
+
+/// For each limit, whether it was said beforehand that it cannot be had, and what a spawn with it says.
+fn limits() -> Vec<(String, Option<String>, Option<String>)> {
+    let lacks = Fallback::here();
+    let mut system = SystemBuilder::new().start().unwrap();
+    let me = system.process();
+    let limits = [
+        ("a limit on memory", Builder::new().memory_max(32 << 20)),
+        ("a limit on the processors", Builder::new().cpu_max(0.5)),
+    ];
+    let told = limits.map(|(limit, builder)| {
+        let lack = lacks.iter().find(|lack| lack.what == limit);
+        let made = me.spawn_exe_monitor(&builder, "true");
+        let refused = made.err().map(|error| match error {
+            SpawnError::Unsupported { what, .. } => what,
+            other => other.to_string(),
+        });
+        (limit.to_owned(), lack.map(ToString::to_string), refused)
+    });
+    system.stop();
+    told.to_vec()
+}
+
+fn limits_as_another_user() -> Vec<(String, Option<String>, Option<String>)> {
+    assert!(be_a_user_of_its_own(1000, false));
+    limits()
+}
+
+#[test]
+fn which_limits_can_be_had_is_told_before_a_spawn_says_it() {
+    isolated!(|| {
+        let here = limits();
+        let mut system = SystemBuilder::new().start().unwrap();
+        let me = system.process();
+        let elsewhere = rustix::process::geteuid().is_root().then(|| {
+            me.spawn_monitor(limits_as_another_user, ()).unwrap();
+            value::<Vec<_>>(&me.receive::<Down>().unwrap().reason)
+        });
+        system.stop();
+        for (limit, lack, refused) in here.iter().chain(elsewhere.iter().flatten()) {
+            let said = lack.is_some().then(|| limit.clone());
+            assert_eq!(refused, &said, "{lack:?}");
+        }
+        let Some(elsewhere) = elsewhere else {
+            return skipped("only root can be another user");
+        };
+        for (limit, lack, _) in elsewhere {
+            let lack = lack.unwrap();
+            assert!(
+                lack.starts_with(&format!("{limit} cannot be had here (")),
+                "{lack}"
+            );
+            assert!(lack.ends_with("_max` is an error of the spawn"), "{lack}");
+        }
+    });
 }
