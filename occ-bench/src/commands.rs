@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use crate::{chaos, hold, teardown};
+use crate::{backtrace, chaos, hold, teardown};
 
 /// For people.
 pub(crate) const LIST: &str = "  \
@@ -15,7 +15,9 @@ pub(crate) const LIST: &str = "  \
   teardown N                     SIGKILL of the coordinator of N processes, until nothing is left; beside as many
                                  that are killed directly
   chaos N SEED [--under-way W]   N processes die in all ways at all times, and so do those who watch them: whoever
-                                 was told wrongly, twice or not at all; W of them at a time (200)";
+                                 was told wrongly, twice or not at all; W of them at a time (200)
+  backtrace N                    N processes of a kind end with a backtrace, and without: what it costs them, and who
+                                 reads it";
 
 /// Asked for by a word and its numbers.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub(crate) enum Command {
         seed: u64,
         under_way: usize,
     },
+    Backtrace {
+        processes: usize,
+    },
 }
 
 impl Command {
@@ -43,6 +48,9 @@ impl Command {
                 Some(one("teardown N", rest).map(|processes| Command::Teardown { processes }))
             }
             "chaos" => Some(chaos_of(rest)),
+            "backtrace" => {
+                Some(one("backtrace N", rest).map(|processes| Command::Backtrace { processes }))
+            }
             _ => None,
         }
     }
@@ -57,6 +65,7 @@ impl Command {
                 seed,
                 under_way,
             } => chaos::run(count, seed, under_way),
+            Command::Backtrace { processes } => backtrace::run(processes, quick),
         }
     }
 }

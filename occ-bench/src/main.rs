@@ -14,12 +14,13 @@
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
 //! - [`spawning`], [`spares`], [`killing`], [`round_trip`], [`one_way`] and [`fan_in`] measure.
-//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`]. [`room`] says beforehand what they
+//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`]. [`room`] says beforehand what they
 //!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
 //! - [`raw`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
 //! - [`meter`], [`place`], [`clock`] and [`stats`] are what they share; [`report`] prints.
 //! - [`sys`] has the unsafe code.
 
+mod backtrace;
 mod chaos;
 mod cli;
 mod clock;

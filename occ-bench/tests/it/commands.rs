@@ -93,6 +93,21 @@ fn when_the_coordinator_is_killed_nothing_is_left_of_its_processes() {
     });
 }
 
+#[test]
+fn what_a_backtrace_costs_is_told_and_nothing_is_left() {
+    isolated!(|| {
+        let output = run("backtrace 2 --quick");
+        let lines = lines(&output);
+        let kinds = ["panics", "fails", "fails, and has a thread"];
+        assert_eq!(lines.len(), 4, "{lines:?}");
+        for (kind, line) in kinds.iter().zip(&lines) {
+            let begin = format!("backtrace: one that {kind}: ");
+            assert!(line.starts_with(&begin), "{lines:?}");
+        }
+        assert!(lines[3].ends_with("; nothing is left"), "{lines:?}");
+    });
+}
+
 /// A backtrace weighs, and takes its time: the commands begin anew without.
 #[test]
 fn backtraces_are_off_whatever_the_environment_says() {
@@ -122,6 +137,8 @@ fn a_command_without_its_numbers_is_an_error_that_says_how_it_is_used() {
         "hold many",
         "teardown 1 2",
         "chaos 5",
+        "backtrace",
+        "backtrace 0",
         "chaos 5 1 --under-way 0",
     ] {
         let output = run(line);
