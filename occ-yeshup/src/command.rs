@@ -71,6 +71,8 @@ pub trait CommandExt: sealed::Sealed {
     fn guard_tree(&mut self) -> &mut Self;
 
     /// As [`guard_tree`](CommandExt::guard_tree), with another time between SIGTERM and SIGKILL.
+    ///
+    /// With none, all is killed right after SIGTERM: a program that does not handle that ends by it, and one that does has no time to.
     #[cfg(feature = "tree")]
     fn guard_tree_with_grace(&mut self, grace: Duration) -> &mut Self;
 }

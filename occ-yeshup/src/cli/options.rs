@@ -12,7 +12,8 @@ Runs COMMAND. When it ends, or when the process that started yeshup or any part 
 ends in whatever way, nothing that COMMAND has started is left.
 
   --grace TIME  how long COMMAND may take to end after SIGTERM, before all is killed:
-                500ms, 5s, 2m (default 5s)
+                500ms, 5s, 2m (default 5s); with 0s it has no time to, and is killed right
+                after SIGTERM
   --report      say in a line on stderr how it ended, what it used, what it left behind
   --help        this text
   --version     the version

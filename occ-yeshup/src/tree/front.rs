@@ -166,7 +166,11 @@ impl Front {
         if self.deadline.is_some_and(|at| at <= Instant::now()) {
             self.deadline = None;
             let kill = Signal::KILL.as_raw();
-            let why = format!("it had not ended {:?} after SIGTERM", self.grace);
+            let why = if self.grace.is_zero() {
+                "it had no time to end after SIGTERM".to_owned()
+            } else {
+                format!("it had not ended {:?} after SIGTERM", self.grace)
+            };
             self.sent.push(Sent { signal: kill, why });
             self.line.say(&Message::KillAll);
         }

@@ -40,6 +40,25 @@ fn a_program_that_ignores_sigterm_is_killed_after_the_grace_period_and_not_befor
     });
 }
 
+/// The signal that needs nothing of the program has ended it before; what it would have done itself it does not come to.
+#[test]
+fn without_a_grace_period_all_is_killed_right_after_sigterm() {
+    isolated!(|| {
+        for by in GUARDS {
+            for (ignores_term, signal) in [(true, 9), (false, 15)] {
+                let mut stray = Stray::new(WAYS[2]);
+                (stray.ignores_term, stray.grace) = (ignores_term, Duration::ZERO);
+                let (mut child, _) = stray.start(by);
+                Watch::of(child.id()).signal(Signal::TERM);
+                let status = how(&mut child, LIMIT);
+                let told = status.signal().or(status.code().map(|code| code - 128));
+                assert_eq!(told, Some(signal), "{by:?}, ignores it: {ignores_term}");
+                Token::own().wait_none_left(LIMIT);
+            }
+        }
+    });
+}
+
 #[test]
 fn the_same_when_its_caller_has_ended() {
     isolated!(|| {

@@ -132,7 +132,7 @@ fn a_report_says_who_killed_the_program() {
         });
         assert_eq!(output.status.code(), Some(128 + 9));
         let stderr = String::from_utf8(output.stderr).unwrap();
-        let says = "killed by yeshup: it had not ended 0ns after SIGTERM [certain: we sent it]";
+        let says = "killed by yeshup: it had no time to end after SIGTERM [certain: we sent it]";
         assert!(stderr.contains(says), "{stderr}");
     });
 }
