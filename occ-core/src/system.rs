@@ -59,7 +59,26 @@ impl SystemBuilder {
         }
     }
 
-    /// Calls `reporter` for each abnormal exit that nobody watched, on a thread of the system's own.
+    /// Calls `reporter` for each abnormal exit that nobody watched, on a thread of the system's own. A stop waits for it.
+    ///
+    /// Ordinarily each is one line on stderr, without the backtrace that `RUST_BACKTRACE` asks for: to look for its names takes
+    /// some tenth of a second, and many may end at once. Who wants to see it all the same:
+    ///
+    /// ```
+    /// use occ_core::{AbnormalExit, ExitReason, SystemBuilder};
+    ///
+    /// let builder = SystemBuilder::new().on_abnormal_exit(|exit: &AbnormalExit| {
+    ///     let backtrace = match &exit.reason {
+    ///         ExitReason::Panic(panic) => panic.backtrace.as_ref(),
+    ///         ExitReason::Error(failure) => failure.backtrace(),
+    ///         _ => None,
+    ///     };
+    ///     eprintln!("{exit}");
+    ///     backtrace.inspect(|backtrace| eprintln!("{backtrace}"));
+    /// });
+    /// builder.start()?.stop();
+    /// # Ok::<(), occ_core::StartError>(())
+    /// ```
     #[must_use]
     pub fn on_abnormal_exit(
         mut self,
