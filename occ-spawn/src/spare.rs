@@ -26,6 +26,8 @@ pub(crate) fn wait(
     let _ = rehearse(control, rehearsal, &mut buffer);
     if let Ok(likely) = Descriptor::find(likely) {
         likely.bring_in();
+        // It is read for the title.
+        drop(Title::of(likely.name()));
     }
     if let Ok(entry) = Descriptor::find(rehearsal) {
         let context = Context {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use occ_sck::{Blob, Bytes, Deadline, Packet, SendError, Socket};
+use occ_sck::{Blob, Bytes, Deadline, Packet, SendError, Socket, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::kind;
@@ -75,20 +75,23 @@ impl Request {
     /// It was not told: [`SendError::Closed`] when there is no such process any more.
     pub fn start(&self, spare: &Socket) -> Result<(), SendError> {
         let packet = self.for_spare()?;
-        let blob = match &self.args {
-            Args::Inline(_) => None,
-            Args::Blob(blob) => Some(blob),
-        };
+        let (_, blob) = self.args.parts();
         let fds: Vec<BorrowedFd<'_>> = blob.map(Blob::as_fd).into_iter().collect();
         packet.send_part(0, spare, &fds, Deadline::Now)
     }
 
     pub(crate) fn for_spare(&self) -> Result<Packet, SendError> {
-        encoded(kind::START, &Wire::of(self).0)
+        let (args, blob) = self.args.parts();
+        let rest = Rest {
+            function: self.function,
+            blob: blob.map(Blob::len),
+            args: args.to_vec().into(),
+        };
+        encoded(kind::START, &rest)
     }
 }
 
-pub(super) fn encoded(kind: u8, wire: &Wire) -> Result<Packet, SendError> {
+pub(super) fn encoded<T: Term>(kind: u8, wire: &T) -> Result<Packet, SendError> {
     Packet::of(kind, wire).map_err(|error| SendError::Io {
         op: "encode",
         source: io::Error::other(error),
@@ -117,6 +120,23 @@ impl Args {
             Blob::new(&bytes).map(Args::Blob)
         }
     }
+
+    /// What is inline, and the memory file.
+    fn parts(&self) -> (&[u8], Option<&Blob>) {
+        match self {
+            Args::Inline(bytes) => (bytes, None),
+            Args::Blob(blob) => (&[], Some(blob)),
+        }
+    }
+}
+
+/// What a spare does not know before.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Rest {
+    pub(super) function: u64,
+    /// The length of the memory file that holds the arguments.
+    pub(super) blob: Option<u64>,
+    pub(super) args: Bytes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,10 +163,7 @@ pub(super) struct Wire {
 impl Wire {
     /// And the memory file that belongs to it.
     pub(super) fn of(request: &Request) -> (Wire, Option<&Blob>) {
-        let (args, blob) = match &request.args {
-            Args::Inline(bytes) => (bytes.as_slice(), None),
-            Args::Blob(blob) => (&[][..], Some(blob)),
-        };
+        let (args, blob) = request.args.parts();
         let wire = Wire {
             serial: request.serial,
             function: request.function,

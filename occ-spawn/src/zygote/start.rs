@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use occ_sck::{Blob, Envelope, Socket};
 
-use super::request::Wire;
+use super::request::{Rest, Wire};
 use crate::options::plan::{NotBegun, Plan, Step};
 use crate::outcome::kind;
 
@@ -124,14 +124,14 @@ impl Work {
         if envelope.kind != kind::START {
             return None;
         }
-        let wire: Wire = envelope.decode().ok()?;
-        let blob = match wire.blob {
+        let rest: Rest = envelope.decode().ok()?;
+        let blob = match rest.blob {
             Some(len) => Some((envelope.fds.into_iter().next()?, len)),
             None => None,
         };
         Some(Work {
-            function: wire.function,
-            args: wire.args.0,
+            function: rest.function,
+            args: rest.args.0,
             blob,
         })
     }
