@@ -23,6 +23,15 @@ fn ways_to_leave() -> impl Iterator<Item = &'static str> {
         .filter(|way| *way != "it executes another program")
 }
 
+/// Each way of guarding, with each of these ways to stray.
+fn each_guard_and(
+    ways: impl IntoIterator<Item = &'static str>,
+) -> impl Iterator<Item = (By, &'static str)> {
+    let ways: Vec<_> = ways.into_iter().collect();
+    let with_each = move |by| ways.clone().into_iter().map(move |way| (by, way));
+    GUARDS.into_iter().flat_map(with_each)
+}
+
 fn nothing_is_left(tree: Tree) {
     dead::gone(tree.program, LIMIT);
     dead::gone(tree.left, LIMIT);
@@ -37,16 +46,14 @@ fn is_code(by: By, status: ExitStatus, code: i32) {
 #[test]
 fn when_the_program_ends_nothing_is_left_as_soon_as_that_is_told() {
     isolated!(|| {
-        for by in GUARDS {
-            for way in ways_to_leave() {
-                let mut stray = Stray::new(way);
-                stray.ends = true;
-                let (mut child, tree) = stray.start(by);
-                let status = dead::how(&mut child, LIMIT);
-                assert!(!alive(tree.left), "{by:?}: {way}");
-                is_code(by, status, 7);
-                nothing_is_left(tree);
-            }
+        for (by, way) in each_guard_and(ways_to_leave()) {
+            let mut stray = Stray::new(way);
+            stray.ends = true;
+            let (mut child, tree) = stray.start(by);
+            let status = dead::how(&mut child, LIMIT);
+            assert!(!alive(tree.left), "{by:?}: {way}");
+            is_code(by, status, 7);
+            nothing_is_left(tree);
         }
     });
 }
@@ -70,18 +77,16 @@ fn when_a_program_without_a_guard_ends_what_it_left_survives() {
 #[test]
 fn when_the_program_is_killed_nothing_is_left_and_the_signal_is_told() {
     isolated!(|| {
-        for by in GUARDS {
-            for way in WAYS {
-                let (mut child, tree) = Stray::new(way).start(by);
-                kill(tree.program);
-                let status = dead::how(&mut child, LIMIT);
-                match by {
-                    By::Yeshup => is_code(by, status, 128 + 9),
-                    _ => assert_eq!(status.signal(), Some(9), "{status}"),
-                }
-                assert!(!alive(tree.left), "{by:?}: {way}");
-                nothing_is_left(tree);
+        for (by, way) in each_guard_and(WAYS) {
+            let (mut child, tree) = Stray::new(way).start(by);
+            kill(tree.program);
+            let status = dead::how(&mut child, LIMIT);
+            match by {
+                By::Yeshup => is_code(by, status, 128 + 9),
+                _ => assert_eq!(status.signal(), Some(9), "{status}"),
             }
+            assert!(!alive(tree.left), "{by:?}: {way}");
+            nothing_is_left(tree);
         }
     });
 }
@@ -104,14 +109,12 @@ fn when_a_program_without_a_guard_is_killed_what_it_started_survives() {
 #[test]
 fn when_the_front_is_killed_nothing_is_left() {
     isolated!(|| {
-        for by in GUARDS {
-            for way in WAYS {
-                let (mut child, tree) = Stray::new(way).start(by);
-                assert_eq!(tree.front(), child.id());
-                child.kill().unwrap();
-                assert_eq!(dead::how(&mut child, LIMIT).signal(), Some(9));
-                nothing_is_left(tree);
-            }
+        for (by, way) in each_guard_and(WAYS) {
+            let (mut child, tree) = Stray::new(way).start(by);
+            assert_eq!(tree.front(), child.id());
+            child.kill().unwrap();
+            assert_eq!(dead::how(&mut child, LIMIT).signal(), Some(9));
+            nothing_is_left(tree);
         }
     });
 }
@@ -119,18 +122,16 @@ fn when_the_front_is_killed_nothing_is_left() {
 #[test]
 fn when_the_guard_is_killed_nothing_is_left_and_the_program_was_killed() {
     isolated!(|| {
-        for by in GUARDS {
-            for way in WAYS {
-                let (mut child, tree) = Stray::new(way).start(by);
-                kill(tree.guard());
-                let status = dead::how(&mut child, LIMIT);
-                match by {
-                    By::Yeshup => is_code(by, status, 128 + 9),
-                    _ => assert_eq!(status.signal(), Some(9), "{status}"),
-                }
-                assert!(!alive(tree.left), "{by:?}: {way}");
-                nothing_is_left(tree);
+        for (by, way) in each_guard_and(WAYS) {
+            let (mut child, tree) = Stray::new(way).start(by);
+            kill(tree.guard());
+            let status = dead::how(&mut child, LIMIT);
+            match by {
+                By::Yeshup => is_code(by, status, 128 + 9),
+                _ => assert_eq!(status.signal(), Some(9), "{status}"),
             }
+            assert!(!alive(tree.left), "{by:?}: {way}");
+            nothing_is_left(tree);
         }
     });
 }
@@ -138,15 +139,13 @@ fn when_the_guard_is_killed_nothing_is_left_and_the_program_was_killed() {
 #[test]
 fn when_the_caller_is_killed_nothing_is_left() {
     isolated!(|| {
-        for by in GUARDS {
-            for way in WAYS {
-                let (mut caller, tree) = Stray::new(way).start_by_a_caller(by);
-                // The thread that started it has ended, and nothing came of that.
-                assert!(alive(tree.program) && alive(tree.left), "{by:?}: {way}");
-                caller.kill().unwrap();
-                dead::how(&mut caller, LIMIT);
-                nothing_is_left(tree);
-            }
+        for (by, way) in each_guard_and(WAYS) {
+            let (mut caller, tree) = Stray::new(way).start_by_a_caller(by);
+            // The thread that started it has ended, and nothing came of that.
+            assert!(alive(tree.program) && alive(tree.left), "{by:?}: {way}");
+            caller.kill().unwrap();
+            dead::how(&mut caller, LIMIT);
+            nothing_is_left(tree);
         }
     });
 }
@@ -155,13 +154,11 @@ fn when_the_caller_is_killed_nothing_is_left() {
 #[test]
 fn when_the_process_group_of_the_caller_is_killed_nothing_is_left() {
     isolated!(|| {
-        for by in GUARDS {
-            for way in WAYS {
-                let (mut caller, tree) = Stray::new(way).start_by_a_caller(by);
-                raw::kill(-i32::try_from(caller.id()).unwrap(), 9);
-                dead::how(&mut caller, LIMIT);
-                nothing_is_left(tree);
-            }
+        for (by, way) in each_guard_and(WAYS) {
+            let (mut caller, tree) = Stray::new(way).start_by_a_caller(by);
+            raw::kill(-i32::try_from(caller.id()).unwrap(), 9);
+            dead::how(&mut caller, LIMIT);
+            nothing_is_left(tree);
         }
     });
 }
