@@ -18,7 +18,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::process::Signal;
 
 use super::forks::Order;
-use super::{Central, preface};
+use super::{Central, ends, preface};
 use crate::descent::signal_child;
 use crate::line::Line;
 use crate::protocol::Moment;
@@ -226,6 +226,8 @@ impl Central {
                 let whole = Assembler::new(Limits::default()).push(&self.buffer[..len], fds);
                 if let (Ok(Some(envelope)), Some(sender)) = (whole, sender)
                     && envelope.kind == spawn::HELLO
+                    // It may have ended since, and been reaped: then its number may be another's.
+                    && ends::is_child(OsPid::new(sender.os_pid))
                 {
                     spare.os_pid = Some(OsPid::new(sender.os_pid));
                     self.events.push_back(Event::SpareReady { process: number });

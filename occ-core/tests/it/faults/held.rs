@@ -65,7 +65,7 @@ fn with_spares_and_zygotes_killed_all_the_while_each_is_told_once() {
                     .for_each(kill_some);
             });
             for number in 0..times(500) {
-                let made = within(SOON, || {
+                let made = within(LIMIT, || {
                     if number % 4 == 0 {
                         me.spawn_exe_monitor(&Builder::new(), "true")
                     } else {
@@ -74,7 +74,7 @@ fn with_spares_and_zygotes_killed_all_the_while_each_is_told_once() {
                 });
                 // Two zygotes may have died over it.
                 let Ok((_, monitor)) = made else { continue };
-                let told = within(SOON, || me.receive::<Down>().unwrap());
+                let told = within(LIMIT, || me.receive::<Down>().unwrap());
                 assert_eq!(told.monitor, monitor);
                 match told.reason {
                     ExitReason::Value(value) => assert_eq!(value.get::<usize>().unwrap(), number),
