@@ -21,7 +21,7 @@
 //! | the host | kills the coordinator, and the same |
 //! | the guard | nothing any more: the coordinator is armed against it, and all processes with it; what they had left survives |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -168,16 +168,52 @@ fn end_what_is_left(incarnation: u32, signals: &OwnedFd) {
     }
 }
 
-/// Reaps for as long as one after the other dies; true if as many have as there were. Most are processes, which the kernel has
-/// killed with the coordinator, and to look through all of /proc for others takes longer than their deaths.
+/// Reaps for as long as one of them after the other dies; true if all have. Most are processes, which the kernel has killed with
+/// the coordinator, and to look through all of /proc for others takes longer than their deaths. That others die meanwhile says
+/// nothing: who starts them may live, and is not here.
 fn all_are_dying(here: &[OsPid], signals: &OwnedFd) -> bool {
-    let mut left = here.len();
-    while left > 0 {
+    let mut left: HashSet<OsPid> = here.iter().copied().collect();
+    while !left.is_empty() {
         sys::wait_for_children(signals, AGAIN);
-        match sys::reap_all() {
-            0 => return false,
-            reaped => left = left.saturating_sub(reaped),
+        let before = left.len();
+        for reaped in sys::reap_all() {
+            left.remove(&reaped);
+        }
+        if left.len() == before {
+            return false;
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use occ_test_support::isolated;
+
+    use super::*;
+
+    fn start(program: &str, arg: &str) -> OsPid {
+        let mut command = Command::new(program);
+        #[expect(clippy::zombie_processes, reason = "that is what it is for")]
+        let child = command.arg(arg).spawn().expect("a program");
+        OsPid::new(child.id())
+    }
+
+    #[test]
+    fn that_others_die_does_not_say_that_these_do() {
+        isolated!(|| {
+            let signals = sys::child_signals().expect("signalfd");
+            let stays = start("sleep", "1000");
+            let ends = start("true", "");
+            while kernel::ended(Whom::OsPid(ends), false).is_ok_and(|ended| ended.is_none()) {
+                std::thread::yield_now();
+            }
+            assert!(!all_are_dying(&[stays], &signals));
+            signal_child(stays, Signal::KILL).expect("a child");
+            while !all_are_dying(&[stays], &signals) {}
+            sys::reap_all();
+        });
+    }
 }

@@ -137,9 +137,10 @@ pub(crate) fn any_ended_child() -> Option<u32> {
     wait_for_any(libc::WNOWAIT)
 }
 
-/// Reaps all children that have ended; how many.
-pub(crate) fn reap_all() -> usize {
-    std::iter::from_fn(|| wait_for_any(0)).count()
+/// Reaps all children that have ended; which.
+pub(crate) fn reap_all() -> Vec<OsPid> {
+    let one = || wait_for_any(0).map(OsPid::new);
+    std::iter::from_fn(one).collect()
 }
 
 /// A child that has ended, whichever. `None` when there is none.
