@@ -15,7 +15,7 @@ use rustix::process::setsid;
 use crate::{code, ping, signal, stay, value};
 
 /// By its name, what is taken away.
-fn take_away(what: &str) {
+pub(crate) fn take_away(what: &str) {
     const P_PIDFD: u32 = 3;
     match what {
         "nothing" => {}
@@ -155,7 +155,7 @@ fn role_host_that_lacks_something() {
     }
 }
 
-fn strays_and_stays(ready: String) {
+pub(crate) fn strays_and_stays(ready: String) {
     let left = strays();
     Say::open(&ready).line(left);
     raw::stay()

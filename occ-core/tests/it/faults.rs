@@ -3,6 +3,7 @@
 mod another_user;
 mod asleep;
 mod at_once;
+mod full_table;
 mod groups_within;
 mod guard_killed;
 mod held;

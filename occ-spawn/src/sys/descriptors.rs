@@ -73,7 +73,10 @@ pub unsafe fn close_from(first: RawFd) -> io::Result<()> {
     if closed == 0 {
         return Ok(());
     }
-    // Before Linux 5.9, or a seccomp filter that does not know the call: one by one.
+    // Before Linux 5.9, or a seccomp filter that does not know the call: one by one. The first comes first: to see which are open takes
+    // one, and there may be no other left.
+    // SAFETY: as above.
+    unsafe { libc::close(first) };
     for fd in open_fds()? {
         if fd >= first {
             // SAFETY: as above. One of the numbers is the directory itself, closed by now.
