@@ -93,6 +93,8 @@ impl Central {
                 errno: error.raw_os_error().unwrap_or(0),
             }
         };
+        // It may have the place of one that has ended, and so its descriptors.
+        self.closed.clear();
         let (ours, control) = Socket::pair().map_err(failed("socketpair"))?;
         ours.ask_credentials()
             .map_err(failed("setsockopt(SO_PASSCRED)"))?;

@@ -24,6 +24,9 @@ use crate::state::{Event, Serial};
 /// Datagrams read from one process before the others have their turn.
 pub(super) const TURN: usize = 64;
 
+/// Sockets of the dead that are left open, of the few descriptors that are kept for whatever comes.
+const CLOSED_MAX: usize = 16;
+
 impl Central {
     pub(super) fn open(&mut self, serial: Serial, socket: Socket) -> io::Result<()> {
         let line = Line::new(socket);
@@ -46,6 +49,9 @@ impl Central {
             }
         }
         // Its end is waited for, and its closing is not.
+        if self.closed.len() >= CLOSED_MAX {
+            self.closed.clear();
+        }
         self.closed.push(line.socket);
     }
 

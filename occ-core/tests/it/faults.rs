@@ -3,6 +3,7 @@
 mod another_user;
 mod asleep;
 mod at_once;
+mod at_the_limit;
 mod full_table;
 mod groups_within;
 mod guard_killed;
@@ -12,6 +13,7 @@ mod long_grace;
 mod long_label;
 mod no_program;
 mod slow_program;
+mod spare_killed;
 mod stopped_guard;
 mod stopped_zygote;
 
