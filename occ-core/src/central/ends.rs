@@ -93,6 +93,8 @@ impl Central {
         self.forget(process);
         self.awaited.remove(&process);
         self.by_os_pid.remove(&os_pid);
+        // It may have had the place of one.
+        self.spares.ask_for_more(Instant::now());
         self.events.push_back(Event::Ended {
             process,
             end: End {

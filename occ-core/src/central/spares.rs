@@ -82,7 +82,8 @@ impl Spares {
         *self = Spares::default();
     }
 
-    fn ask_for_more(&mut self, now: Instant) {
+    /// They are made soon, as far as there is room for them.
+    pub(super) fn ask_for_more(&mut self, now: Instant) {
         if self.spares.len() >= self.wanted {
             return;
         }
@@ -161,13 +162,12 @@ impl Central {
         if self.state.is_stopping() {
             return;
         }
-        self.spares.missing_since = None;
-        // Those of the last batch come first.
+        // Those of the last batch come first, and tell.
         let mut all = self.spares.spares.values();
         if all.any(|spare| spare.os_pid.is_none()) {
-            self.spares.make_at = Some(now + QUIET);
             return;
         }
+        self.spares.missing_since = None;
         // Processes come first: what is spared for them is what is left.
         let room = self
             .room
@@ -231,6 +231,7 @@ impl Central {
                 {
                     spare.os_pid = Some(OsPid::new(sender.os_pid));
                     self.events.push_back(Event::SpareReady { process: number });
+                    self.spares.ask_for_more(Instant::now());
                     return;
                 }
             }

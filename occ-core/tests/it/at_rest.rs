@@ -150,3 +150,42 @@ fn a_stop_with_spares_missing_is_at_rest() {
         assert!(taken < SOME, "{taken:?}");
     });
 }
+
+/// How often the one thread of a process has gone to sleep meanwhile.
+fn slept_meanwhile(os_pid: u32) -> u64 {
+    let of = |os_pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{os_pid}/status")).unwrap();
+        let mut lines = status.lines();
+        let times = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        times.unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = of(os_pid);
+    taken_meanwhile(os_pid);
+    of(os_pid) - before
+}
+
+/// One is missed, and another is about to be made, for as long as that takes.
+#[test]
+fn who_waits_for_a_spare_that_is_about_to_be_made_is_at_rest() {
+    isolated!(|| {
+        let mut system = with_spares();
+        let coordinator = system.coordinator().get();
+        let there = spares(&mut system);
+        let mut others = occ_test_support::tree::children(coordinator);
+        others.retain(|child| !there.contains(child));
+        let [zygote] = others[..] else {
+            panic!("expected the zygote alone: {others:?}")
+        };
+        raw::signal(zygote, libc::SIGSTOP);
+        // The first is ordered, and those that come after it wait for it.
+        for _ in 0..2 {
+            system.process().spawn(crate::stay, ()).unwrap();
+            crate::assert_comes_to_rest(&system);
+        }
+        let slept = slept_meanwhile(coordinator);
+        assert!(slept < 10, "{slept}");
+        raw::signal(zygote, libc::SIGCONT);
+        spares(&mut system);
+        system.stop();
+    });
+}

@@ -2,12 +2,14 @@
 
 use occ_core::protocol::Reply;
 use occ_test_support::ready::{Ready, Say};
-use occ_test_support::{LIMIT, dead, isolated};
+use occ_test_support::{LIMIT, dead, isolated, tree};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
+use super::until;
+use crate::spares::{spares, with_spares};
 use crate::{
-    Gate, a_spawn, assert_works, hear, os_pid, raw, reason, say, stay, system, try_kill, value,
-    wait,
+    Gate, a_spawn, assert_comes_to_rest, assert_works, hear, os_pid, raw, reason, say, signal,
+    stay, system, try_kill, value, wait,
 };
 
 const FILES: u64 = 256;
@@ -77,6 +79,35 @@ fn as_many_can_be_made_as_have_ended_all_at_once() {
             assert!(told.starts_with("Spawned"), "{told}");
         }
         assert_works(process);
+        system.stop();
+    });
+}
+
+#[test]
+fn spares_are_made_again_when_a_full_system_is_not_full_any_more() {
+    isolated!(|| {
+        let limit = Rlimit {
+            current: Some(64),
+            maximum: Some(64),
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let mut system = with_spares();
+        spares(&mut system);
+        let process = system.process();
+        let mut all = Vec::new();
+        while let Ok(spawned) = process.spawn_monitor(stay, ()) {
+            all.push(spawned);
+        }
+        // Of those that had to go, none is left, and nobody waits for any.
+        let coordinator = system.coordinator().get();
+        until(|| tree::children(coordinator).len() == all.len() + 1);
+        assert_comes_to_rest(&system);
+        let process = system.process();
+        for (pid, monitor) in all {
+            process.kill(pid).unwrap();
+            assert_eq!(signal(&reason(process, monitor)), libc::SIGKILL);
+        }
+        spares(&mut system);
         system.stop();
     });
 }
