@@ -4,6 +4,7 @@ mod another_user;
 mod asleep;
 mod at_once;
 mod at_the_limit;
+mod chance;
 mod full_table;
 mod groups_within;
 mod guard_killed;
