@@ -1,7 +1,6 @@
 //! Processes that are made before they are asked for.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use occ_core::{Builder, ExitReason, Pid, Process, System, SystemBuilder};
 use occ_test_support::alive::alive;
@@ -43,10 +42,6 @@ pub(crate) fn spares(system: &mut System) -> BTreeSet<u32> {
             std::thread::yield_now();
         }
     })
-}
-
-fn state(os_pid: u32) -> char {
-    crate::Stat::of(os_pid).map_or('X', |stat| stat.state)
 }
 
 fn name(os_pid: u32) -> String {
@@ -162,53 +157,6 @@ fn a_spare_that_is_killed_is_nobodys_loss() {
         spares(&mut system);
         assert_works(system.process());
         system.stop();
-    });
-}
-
-/// The coordinator hears of the wish first, and of the spare's end in the same breath: that is not the end of the process that has its
-/// number.
-#[test]
-fn a_spare_that_dies_behind_a_wish_for_it_is_nobodys_loss() {
-    isolated!(|| {
-        for _ in 0..10 {
-            let made = SystemBuilder::new().spares(1).start();
-            let mut system = made.unwrap();
-            let coordinator = system.coordinator().get();
-            let spare = within(LIMIT, || {
-                loop {
-                    let children = tree::children(coordinator).into_iter();
-                    let mut spares = children.filter(|child| name(*child) == "occ-spare");
-                    if let Some(spare) = spares.next().filter(|spare| state(*spare) == 'S') {
-                        break spare;
-                    }
-                }
-            });
-            // It has said its first word, and that is heard.
-            system.process().processes().unwrap();
-            raw::kill(coordinator.cast_signed(), libc::SIGSTOP);
-            within(LIMIT, || while state(coordinator) != 'T' {});
-            let asker = rustix::thread::gettid().as_raw_pid().unsigned_abs();
-            let asks = AtomicBool::new(false);
-            let told = std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    // It has sent its wish when it waits for the answer.
-                    within(LIMIT, || {
-                        while !(asks.load(Ordering::SeqCst) && state(asker) == 'S') {
-                            std::thread::yield_now();
-                        }
-                    });
-                    try_kill(spare);
-                    gone(spare, LIMIT);
-                    raw::kill(coordinator.cast_signed(), libc::SIGCONT);
-                });
-                let me = system.process();
-                asks.store(true, Ordering::SeqCst);
-                let (_, monitor) = me.spawn_monitor(add, (2, 3)).unwrap();
-                reason(me, monitor)
-            });
-            assert_eq!(value::<u64>(&told), 5);
-            system.stop();
-        }
     });
 }
 
