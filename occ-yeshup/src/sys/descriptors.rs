@@ -51,7 +51,10 @@ pub(crate) unsafe fn close_from(first: RawFd) {
     if closed == 0 {
         return;
     }
-    // Before Linux 5.9, or a seccomp filter that does not know the call: one by one.
+    // Before Linux 5.9, or a seccomp filter that does not know the call: one by one. The first comes first: to see which are open takes
+    // one, and there may be no other left.
+    // SAFETY: as above.
+    unsafe { libc::close(first) };
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
         return;
     };
