@@ -17,6 +17,7 @@ mod slow_program;
 mod spare_killed;
 mod stopped_guard;
 mod stopped_zygote;
+mod storms;
 
 use std::time::Duration;
 
