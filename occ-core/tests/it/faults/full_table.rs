@@ -29,8 +29,8 @@ fn role_host_with_more_processes_than_descriptors() {
         for _ in 0..MANY {
             me.spawn(stay, ()).unwrap();
         }
-        me.spawn(strays_and_stays, (say.address(),)).unwrap();
         say.line(coordinator);
+        me.spawn(strays_and_stays, (say.address(),)).unwrap();
         raw::stay()
     }
 }
@@ -45,10 +45,7 @@ fn what_is_left_is_killed_where_the_coordinator_had_more_open_than_the_guard_may
             say.pass("SAY", host.env("LACKS", what));
             let mut host = host.spawn().unwrap();
             drop(say);
-            // Who strays may say so before.
-            let mut told = [ready.pid(LIMIT), ready.pid(LIMIT)];
-            told.sort_unstable();
-            let [coordinator, stray] = told;
+            let (coordinator, stray) = (ready.pid(LIMIT), ready.pid(LIMIT));
             try_kill(coordinator);
             gone(coordinator, LIMIT);
             gone(stray, LIMIT);
