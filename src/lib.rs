@@ -29,7 +29,8 @@
 //! - [`run`] and [`start`] make a system.
 //! - [`spawn`], [`spawn_monitor`], [`monitor`], [`demonitor`], [`kill`], [`terminate`]: processes, and the news of their end,
 //!   [`Down`]. [`spawn_exe`] runs an executable as one, and [`Builder`] has the options for both.
-//! - [`send`], [`try_send`], [`send_timeout`]; [`receive`] and its kin.
+//! - [`send`], [`try_send`], [`send_timeout`]; [`receive`](fn@receive) and its kin, and [`receive!`] for whichever comes first of
+//!   several types.
 //! - [`exit`] and [`fail`] end the calling process with a value or an error from anywhere in it.
 //!
 //! The free functions act on the process that the calling thread is. Each is also a method of a handle in `occ-core`, for
@@ -39,23 +40,31 @@
 
 mod messages;
 mod processes;
+mod select;
+mod since;
 mod system;
 
 pub use messages::{
-    flush, receive, receive_any, receive_any_timeout, receive_map, receive_map_timeout,
+    flush, make_ref, receive, receive_any, receive_any_timeout, receive_map, receive_map_timeout,
     receive_timeout, receive_where, receive_where_timeout, send, send_timeout, try_send,
 };
 pub use processes::{
     demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_exe, spawn_exe_monitor,
     spawn_monitor, terminate, try_self_pid,
 };
+pub use since::{Since, since};
 pub use system::{System, fallbacks, lifetime_guarantee, run, start, start_with};
+
+#[doc(hidden)]
+pub use occ_core::__receive;
+#[doc(hidden)]
+pub use select::__select;
 
 pub use occ_core::{
     AbnormalExit, Arguments, Backtrace, Builder, Cause, Confidence, Containment, DecodeError, Down,
     EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Field, Function, Io,
-    LifetimeGuarantee, Limit, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome,
-    Panic, Pid, ProcessInfo, Receive, ReceiveError, RunError, SendError, Sent, Signal, SignalInfo,
-    SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail, Term, Usage,
-    Value, Verdict, exit, fail, result_kind,
+    LifetimeGuarantee, Limit, Mark, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome,
+    Panic, Pid, ProcessInfo, Receive, ReceiveError, Ref, RunError, SendError, Sent, Signal,
+    SignalInfo, SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail,
+    Term, Usage, Value, Verdict, exit, fail, result_kind,
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use occ_core::current::{self, Absent};
-use occ_core::{Message, Pid, Process, Receive, ReceiveError, SendError, Term};
+use occ_core::{Message, Pid, Process, Receive, ReceiveError, Ref, SendError, Term};
 
 /// Sends `value` to the process `to`. Waits while that one has no room for it, and takes in what others send
 /// meanwhile, so that two processes that send to each other do not wait for ever.
@@ -48,7 +48,7 @@ pub fn receive<T: Receive>() -> Result<T, ReceiveError> {
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`](fn@receive).
 pub fn receive_timeout<T: Receive>(limit: Duration) -> Result<Option<T>, ReceiveError> {
     receiving(|process| process.receive_timeout(limit))
 }
@@ -58,7 +58,7 @@ pub fn receive_timeout<T: Receive>(limit: Duration) -> Result<Option<T>, Receive
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`](fn@receive).
 pub fn receive_where<T: Receive>(accept: impl FnMut(&T) -> bool) -> Result<T, ReceiveError> {
     receiving(|process| process.receive_where(accept))
 }
@@ -67,7 +67,7 @@ pub fn receive_where<T: Receive>(accept: impl FnMut(&T) -> bool) -> Result<T, Re
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`](fn@receive).
 pub fn receive_where_timeout<T: Receive>(
     limit: Duration,
     accept: impl FnMut(&T) -> bool,
@@ -79,7 +79,7 @@ pub fn receive_where_timeout<T: Receive>(
 ///
 /// # Errors
 ///
-/// As [`receive`]; decoding is up to the caller.
+/// As [`receive`](fn@receive); decoding is up to the caller.
 pub fn receive_any() -> Result<Message, ReceiveError> {
     receiving(Process::receive_any)
 }
@@ -88,7 +88,7 @@ pub fn receive_any() -> Result<Message, ReceiveError> {
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`](fn@receive).
 pub fn receive_any_timeout(limit: Duration) -> Result<Option<Message>, ReceiveError> {
     receiving(|process| process.receive_any_timeout(limit))
 }
@@ -98,7 +98,7 @@ pub fn receive_any_timeout(limit: Duration) -> Result<Option<Message>, ReceiveEr
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`](fn@receive).
 pub fn receive_map<R>(pick: impl FnMut(&Message) -> Option<R>) -> Result<R, ReceiveError> {
     receiving(|process| process.receive_map(pick))
 }
@@ -107,7 +107,7 @@ pub fn receive_map<R>(pick: impl FnMut(&Message) -> Option<R>) -> Result<R, Rece
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`](fn@receive).
 pub fn receive_map_timeout<R>(
     limit: Duration,
     pick: impl FnMut(&Message) -> Option<R>,
@@ -115,11 +115,21 @@ pub fn receive_map_timeout<R>(
     receiving(|process| process.receive_map_timeout(limit, pick))
 }
 
+/// A new reference: a name for a question, which comes back with the reply. [`since`] it, the reply is looked for only
+/// among those messages that have arrived later than the reference was made.
+///
+/// # Errors
+///
+/// As [`receive`](fn@receive).
+pub fn make_ref() -> Result<Ref, ReceiveError> {
+    receiving(Process::make_ref)
+}
+
 /// Throws away everything that has arrived, and says how many messages that was.
 ///
 /// # Errors
 ///
-/// As [`receive`].
+/// As [`receive`](fn@receive).
 pub fn flush() -> Result<usize, ReceiveError> {
     receiving(Process::flush)
 }
@@ -131,7 +141,7 @@ fn sending(act: impl FnOnce(&mut Process) -> Result<(), SendError>) -> Result<()
     })?
 }
 
-fn receiving<R>(
+pub(crate) fn receiving<R>(
     act: impl FnOnce(&mut Process) -> Result<R, ReceiveError>,
 ) -> Result<R, ReceiveError> {
     current::with(act).map_err(|absent| match absent {

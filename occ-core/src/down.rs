@@ -2,15 +2,23 @@
 
 use std::fmt;
 
-use occ_inbox::{Message, Pid, Receive};
+use occ_inbox::{Mark, Message, Pid, Receive};
 use occ_sck::{DecodeError, Envelope};
 use occ_spawn::{ExitReason, ExitReport};
 
 use crate::protocol::Ended;
 
 /// Names a monitor of the calling process.
+///
+/// It is a [`Mark`] as well: to wait for its Down, what has come before need not be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MonitorRef(pub(crate) u64);
+
+impl From<MonitorRef> for Mark {
+    fn from(monitor: MonitorRef) -> Mark {
+        Mark::numbered(monitor.0)
+    }
+}
 
 /// A monitored process has ended.
 ///

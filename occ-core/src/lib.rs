@@ -62,7 +62,9 @@ pub use protocol::ProcessInfo;
 pub use run::{Yields, run, run_with};
 pub use system::{System, SystemBuilder};
 
-pub use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
+#[doc(hidden)]
+pub use occ_inbox::{__receive, select};
+pub use occ_inbox::{Inbox, Mark, Message, Pid, Receive, ReceiveError, Ref, SendError};
 pub use occ_sck::{DecodeError, Term};
 pub use occ_spawn::{
     Arguments, Backtrace, Cause, Confidence, EarlierPanic, Evidence, ExitReason, ExitReport,

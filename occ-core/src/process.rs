@@ -23,7 +23,6 @@ pub struct Process {
     me: Pid,
     mail: Mail,
     guard: ForkGuard,
-    monitors: u64,
     /// Requests since the last reply that may each be answered at once, by news.
     unanswered: u32,
 }
@@ -79,7 +78,6 @@ impl Process {
             me,
             mail,
             guard,
-            monitors: 0,
             unanswered: 0,
         })
     }
@@ -114,9 +112,12 @@ impl Process {
     }
 
     fn connector(&mut self) -> Result<&mut Control, NotAsked> {
+        self.opened().map(Inbox::connector)
+    }
+
+    fn opened(&mut self) -> Result<&mut Inbox<Control>, NotAsked> {
         let op = "epoll_create";
-        let inbox = self.open().map_err(|source| NotAsked::Io { op, source })?;
-        Ok(inbox.connector())
+        self.open().map_err(|source| NotAsked::Io { op, source })
     }
 
     fn is_fork(&self) -> bool {
@@ -139,9 +140,13 @@ impl Process {
         }
     }
 
-    fn next_monitor(&mut self) -> MonitorRef {
-        self.monitors += 1;
-        MonitorRef(self.monitors)
+    /// A name for a monitor, and a mark in the inbox: its Down is younger.
+    fn next_monitor(&mut self) -> Result<MonitorRef, NotAsked> {
+        // Whoever asks on is told that it is none.
+        if self.is_fork() {
+            return Ok(MonitorRef(0));
+        }
+        Ok(MonitorRef(self.opened()?.pass()))
     }
 
     /// Asks to be told when `target` ends: exactly one [`Down`] will come, at once if there is no such
@@ -152,7 +157,7 @@ impl Process {
     /// There is no system to tell.
     pub fn monitor(&mut self, target: Pid) -> Result<MonitorRef, SystemError> {
         self.check()?;
-        let monitor = self.next_monitor();
+        let monitor = self.next_monitor()?;
         self.connector()?.ask(
             &Request::Monitor {
                 number: monitor.0,
@@ -181,11 +186,9 @@ impl Process {
         })?;
         // What was told before the reply has arrived before the reply.
         if let Mail::Inbox(inbox) = &mut self.mail {
-            inbox.retain(|message| {
-                message
-                    .system::<Down>()
-                    .is_none_or(|down| down.monitor != monitor)
-            });
+            inbox
+                .since(monitor)
+                .forget(|down: &Down| down.monitor == monitor);
         }
         Ok(())
     }

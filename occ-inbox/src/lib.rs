@@ -39,8 +39,12 @@ mod pid;
 mod pump;
 mod queue;
 mod receive;
+mod reference;
+#[doc(hidden)]
+pub mod select;
 mod send;
 mod sent;
+mod since;
 mod wired;
 
 pub use connector::{Connector, Event, Lost, Refusal, Standing};
@@ -48,6 +52,8 @@ pub use error::{ReceiveError, SendError};
 pub use inbox::Inbox;
 pub use message::{Message, Receive};
 pub use pid::Pid;
+pub use reference::{Mark, Ref};
+pub use since::Since;
 pub use wired::Wired;
 
 pub use occ_sck::{Bytes, Deadline, DecodeError, EncodeError, Envelope, Socket, Term};

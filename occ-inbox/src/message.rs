@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use occ_sck::{DecodeError, Envelope, type_name_of};
+use occ_sck::{DecodeError, Envelope, TypeKey, type_name_of};
 use serde::de::DeserializeOwned;
 
 use crate::pid::Pid;
@@ -27,6 +27,7 @@ enum Content {
     /// From the system. Its type is not `Serialize`, so that nobody can send one.
     System {
         value: Box<dyn Any + Send>,
+        key: TypeKey,
         type_name: &'static str,
         about_end: bool,
     },
@@ -55,6 +56,7 @@ impl Message {
     pub fn about_end<T: Send + 'static>(about: Pid, value: T) -> Message {
         let content = Content::System {
             value: Box::new(value),
+            key: TypeKey::of::<T>(),
             type_name: type_name_of::<T>(),
             about_end: true,
         };
@@ -82,6 +84,16 @@ impl Message {
             Content::Sent(sent) => sent.type_name(),
             Content::Unread(envelope) => envelope.type_name(),
             Content::System { type_name, .. } => type_name,
+        }
+    }
+
+    /// What tells its type from others.
+    #[inline]
+    pub(crate) fn key(&self) -> TypeKey {
+        match &self.content {
+            Content::Sent(sent) => sent.key(),
+            Content::Unread(envelope) => envelope.key,
+            Content::System { key, .. } => *key,
         }
     }
 

@@ -3,11 +3,15 @@
 use std::any::Any;
 use std::collections::VecDeque;
 
-use occ_sck::DecodeError;
+use occ_sck::{DecodeError, TypeKey};
 
 use crate::error::{Cause, ReceiveError};
 use crate::message::{Message, Receive};
 use crate::pid::Pid;
+
+mod index;
+
+use index::Index;
 
 /// A message, and its value once somebody has looked at it.
 #[derive(Debug)]
@@ -27,6 +31,19 @@ impl Held {
             // Just put there, as a T.
             None => unreachable!("the value is a {}", std::any::type_name::<T>()),
         }
+    }
+
+    /// The value, which is no longer here then.
+    pub(crate) fn take_value<T: Receive>(&mut self) -> Result<T, DecodeError> {
+        match self.value.take().map(|value| value.downcast::<T>()) {
+            Some(Ok(value)) => Ok(*value),
+            Some(Err(_)) | None => self.message.decode(),
+        }
+    }
+
+    /// Keeps the value for whoever looks next.
+    pub(crate) fn put_value<T: 'static>(&mut self, value: T) {
+        self.value = Some(Box::new(value));
     }
 
     /// The message, and the value if it has been decoded.
@@ -62,49 +79,129 @@ enum Entry {
     Lost(Loss),
 }
 
+/// A place in the queue. What stood in it may have been taken, from between others.
+#[derive(Debug)]
+struct Slot {
+    place: u64,
+    entry: Option<Entry>,
+}
+
 /// What was looked for and found; it has left the queue.
 pub(crate) enum Found<R> {
     Message(Held, R),
     Loss(Loss),
 }
 
-#[derive(Debug, Default)]
+/// Which messages are looked at.
+#[derive(Clone, Copy)]
+pub(crate) enum Wanted<'a> {
+    Any,
+    /// Those of these types.
+    OneOf(&'a [TypeKey]),
+}
+
+/// Entries that are walked past before it is asked where those of a type stand.
+const NEAR: usize = 32;
+
+/// Empty places, above as many as are not, before they are closed up.
+const HOLES: usize = 64;
+
+/// Messages and losses in the order in which they came. Each has a place, a number that is never used again, so that it
+/// can be said from where on to look.
+#[derive(Debug)]
 pub(crate) struct Queue {
-    entries: VecDeque<Entry>,
+    /// Ordered by place. The first and the last are not empty.
+    slots: VecDeque<Slot>,
+    /// The place of the next entry.
+    next: u64,
+    /// Slots that are not empty.
+    held: usize,
+    index: Index,
+}
+
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue {
+            slots: VecDeque::new(),
+            // 0 is nobody's.
+            next: 1,
+            held: 0,
+            index: Index::default(),
+        }
+    }
 }
 
 impl Queue {
     pub(crate) fn push(&mut self, message: Message) {
         let value = None;
-        self.entries.push_back(Entry::Held(Held { message, value }));
+        self.push_entry(Entry::Held(Held { message, value }));
     }
 
     pub(crate) fn push_loss(&mut self, loss: Loss) {
-        self.entries.push_back(Entry::Lost(loss));
+        self.push_entry(Entry::Lost(loss));
+    }
+
+    fn push_entry(&mut self, entry: Entry) {
+        let place = self.pass();
+        let entry = Some(entry);
+        self.slots.push_back(Slot { place, entry });
+        self.held += 1;
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.held
     }
 
-    /// Looks at every message from `start` on, the oldest first, until `look` says something, and takes that one
-    /// out. A loss on the way is found by everybody: the message could have been the one.
+    /// The place of the next entry.
+    pub(crate) fn end(&self) -> u64 {
+        self.next
+    }
+
+    /// Passes over a place: a number for something that is younger than everything in the queue, and older than all
+    /// that will come.
+    pub(crate) fn pass(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Looks at every message that is wanted, from the place `from` on and the oldest first, until `look` says something,
+    /// and takes that one out. A loss on the way is found by everybody: the message could have been the one.
     ///
     /// Nothing leaves the queue before `look` has returned, so a panic in it changes nothing.
     pub(crate) fn take<R>(
         &mut self,
-        start: usize,
+        from: u64,
+        wanted: Wanted<'_>,
         mut look: impl FnMut(&mut Held) -> Option<R>,
     ) -> Option<Found<R>> {
-        let entries = self
-            .entries
-            .range_mut(start.min(self.entries.len())..)
-            .enumerate();
-        let (index, found) = { entries }.find_map(|(index, entry)| match entry {
-            Entry::Held(held) => look(held).map(|found| (index, Some(found))),
-            Entry::Lost(_) => Some((index, None)),
-        })?;
-        match (self.entries.remove(start + index)?, found) {
+        let start = first_from(&self.slots, from);
+        let near = match wanted {
+            Wanted::Any => self.slots.len(),
+            Wanted::OneOf(_) => self.slots.len().min(start + NEAR),
+        };
+        let mut look = |entry: &mut Entry| match entry {
+            Entry::Held(held) if wanted.includes(&held.message) => look(held).map(Some),
+            Entry::Held(_) => None,
+            Entry::Lost(_) => Some(None),
+        };
+        let walked = self.slots.range_mut(start..near).enumerate();
+        let mut found = { walked }.find_map(|(at, slot)| {
+            let found = look(slot.entry.as_mut()?)?;
+            Some((start + at, found))
+        });
+        if found.is_none()
+            && let Wanted::OneOf(keys) = wanted
+            && let Some(Slot { place, .. }) = self.slots.get(near)
+        {
+            let mut places = self.index.places(&self.slots, *place, keys);
+            found = places.find_map(|place| {
+                let at = find(&self.slots, place)?;
+                let found = look(self.slots[at].entry.as_mut()?)?;
+                Some((at, found))
+            });
+        }
+        let (at, found) = found?;
+        match (self.remove(at)?, found) {
             (Entry::Held(held), Some(found)) => Some(Found::Message(held, found)),
             (Entry::Lost(loss), None) => Some(Found::Loss(loss)),
             // What was found is what is taken.
@@ -112,139 +209,105 @@ impl Queue {
         }
     }
 
+    /// Takes out all from the system, from a place on, that are a `T` and that `unwanted` says yes to.
+    pub(crate) fn forget<T: 'static>(&mut self, mut from: u64, unwanted: impl Fn(&T) -> bool) {
+        let keys = [TypeKey::of::<T>()];
+        loop {
+            let mut places = self.index.places(&self.slots, from, &keys);
+            let found = places.find_map(|place| {
+                let at = find(&self.slots, place)?;
+                let Some(Entry::Held(held)) = &self.slots[at].entry else {
+                    return None;
+                };
+                let unwanted = held.message.system().is_some_and(&unwanted);
+                unwanted.then_some((at, place))
+            });
+            let Some((at, place)) = found else {
+                return;
+            };
+            self.remove(at);
+            from = place;
+        }
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Entry> {
+        let slot = self.slots.get_mut(at)?;
+        let entry = slot.entry.take()?;
+        let place = slot.place;
+        self.held -= 1;
+        if self.held == 0 {
+            self.slots.clear();
+            self.index.clear();
+            return Some(entry);
+        }
+        let empty = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.entry.is_none());
+        while empty(self.slots.front()) {
+            self.slots.pop_front();
+        }
+        while empty(self.slots.back()) {
+            self.slots.pop_back();
+        }
+        if self.slots.len() > 2 * self.held + HOLES {
+            self.slots.retain(|slot| slot.entry.is_some());
+        }
+        self.index.removed(place, self.held);
+        Some(entry)
+    }
+
+    /// Takes out every message that `keep` says no to.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Message) -> bool) {
-        self.entries.retain(|entry| match entry {
-            Entry::Held(held) => keep(&held.message),
-            Entry::Lost(_) => true,
+        self.slots.retain(|slot| match &slot.entry {
+            Some(Entry::Held(held)) => keep(&held.message),
+            Some(Entry::Lost(_)) => true,
+            None => false,
         });
+        self.held = self.slots.len();
+        self.index.clear();
     }
 
     /// Forgets everything; says how many messages that was, lost ones included.
     pub(crate) fn clear(&mut self) -> usize {
-        let entries = self.entries.len();
-        self.entries.clear();
-        entries
+        self.slots.clear();
+        self.index.clear();
+        std::mem::take(&mut self.held)
     }
+}
+
+impl Wanted<'_> {
+    fn includes(self, message: &Message) -> bool {
+        match self {
+            Wanted::Any => true,
+            Wanted::OneOf(keys) => keys.contains(&message.key()),
+        }
+    }
+}
+
+/// The slot of the first entry from `place` on.
+fn first_from(slots: &VecDeque<Slot>, place: u64) -> usize {
+    match (slots.front(), slots.back()) {
+        (Some(first), Some(last)) if first.place < place => {
+            if last.place < place {
+                return slots.len();
+            }
+            guess(slots, first.place, place)
+                .unwrap_or_else(|| slots.partition_point(|slot| slot.place < place))
+        }
+        _ => 0,
+    }
+}
+
+/// The slot of the entry at `place`.
+fn find(slots: &VecDeque<Slot>, place: u64) -> Option<usize> {
+    let first = slots.front()?;
+    guess(slots, first.place, place)
+        .or_else(|| slots.binary_search_by_key(&place, |slot| slot.place).ok())
+}
+
+/// Where it is if no place is missing, as it mostly is.
+fn guess(slots: &VecDeque<Slot>, first: u64, place: u64) -> Option<usize> {
+    let at = usize::try_from(place.checked_sub(first)?).ok()?;
+    (slots.get(at)?.place == place).then_some(at)
 }
 
 #[cfg(test)]
-mod tests {
-    use occ_sck::Packet;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const FROM: Pid = Pid {
-        node: 0,
-        incarnation: 0,
-        serial: 1,
-    };
-
-    fn message(number: u32) -> Message {
-        Message::sent(FROM, Packet::of(0, &number).unwrap().into_envelope())
-    }
-
-    fn number(held: &mut Held) -> u32 {
-        *held.value::<u32>().unwrap()
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Push,
-        Lose,
-        /// Takes the oldest, from a place on, of those that leave this rest when they are divided by 4.
-        Take(usize, u32),
-        /// Throws away those that leave this rest.
-        Without(u32),
-        Clear,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            20 => Just(Step::Push),
-            2 => Just(Step::Lose),
-            15 => (0..10_usize, 0..4_u32).prop_map(|(start, rest)| {
-                Step::Take(start.saturating_sub(7), rest)
-            }),
-            1 => (0..4_u32).prop_map(Step::Without),
-            1 => Just(Step::Clear),
-        ]
-    }
-
-    /// What stands in the queue: a number, or a loss.
-    type Model = Vec<Option<u32>>;
-
-    /// What the queue ought to give.
-    fn take_from(model: &mut Model, start: usize, rest: u32) -> Option<Option<u32>> {
-        let wanted = |entry: &Option<u32>| entry.is_none_or(|number| number % 4 == rest);
-        let start = start.min(model.len());
-        let index = start + model[start..].iter().position(wanted)?;
-        Some(model.remove(index))
-    }
-
-    proptest! {
-        #[test]
-        fn any_order_of_pushes_and_takes_keeps_the_order_and_loses_nothing(
-            steps in proptest::collection::vec(step(), 0..200),
-        ) {
-            let mut queue = Queue::default();
-            let mut model = Model::new();
-            let mut pushed = 0;
-            for step in steps {
-                match step {
-                    Step::Push => {
-                        queue.push(message(pushed));
-                        model.push(Some(pushed));
-                        pushed += 1;
-                    }
-                    Step::Lose => {
-                        queue.push_loss(Loss::Message { from: Some(FROM) });
-                        model.push(None);
-                    }
-                    Step::Take(start, rest) => {
-                        let mut offered = Vec::new();
-                        let found = queue.take(start, |held| {
-                            let number = number(held);
-                            offered.push(number);
-                            (number % 4 == rest).then_some(number)
-                        });
-                        prop_assert!(offered.is_sorted());
-                        let found = found.map(|found| match found {
-                            Found::Message(held, found) => {
-                                let (_, value) = held.open::<u32>();
-                                assert_eq!(value, Some(found));
-                                Some(found)
-                            }
-                            Found::Loss(_) => None,
-                        });
-                        prop_assert_eq!(found, take_from(&mut model, start, rest));
-                    }
-                    Step::Without(rest) => {
-                        queue.retain(|message| message.decode::<u32>().unwrap() % 4 != rest);
-                        model.retain(|entry| entry.is_none_or(|number| number % 4 != rest));
-                    }
-                    Step::Clear => {
-                        prop_assert_eq!(queue.clear(), model.len());
-                        model.clear();
-                    }
-                }
-                prop_assert_eq!(queue.len(), model.len());
-            }
-        }
-    }
-
-    #[test]
-    fn a_message_is_decoded_once_however_often_it_is_looked_at() {
-        let mut queue = Queue::default();
-        queue.push(message(7));
-        let mut at = Vec::new();
-        for _ in 0..3 {
-            queue.take(0, |held| {
-                at.push(std::ptr::from_ref(held.value::<u32>().unwrap()));
-                None::<()>
-            });
-        }
-        assert_eq!(at[0], at[1]);
-        assert_eq!(at[1], at[2]);
-    }
-}
+mod tests;

@@ -2,13 +2,28 @@
 
 use std::time::Duration;
 
-use occ_sck::{Deadline, DecodeError};
+use occ_sck::{Deadline, DecodeError, TypeKey};
 
 use crate::connector::Connector;
 use crate::error::ReceiveError;
 use crate::inbox::Inbox;
 use crate::message::{Message, Receive};
-use crate::queue::{Found, Held};
+use crate::queue::{Found, Held, Wanted};
+
+/// What is looked at, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Scan {
+    /// The first place.
+    pub(crate) from: u64,
+    pub(crate) deadline: Deadline,
+}
+
+impl From<Deadline> for Scan {
+    /// Everything.
+    fn from(deadline: Deadline) -> Scan {
+        Scan { from: 0, deadline }
+    }
+}
 
 impl<C: Connector> Inbox<C> {
     /// Receives the oldest `T`; waits for one.
@@ -18,7 +33,7 @@ impl<C: Connector> Inbox<C> {
     /// A `T` that cannot be decoded is consumed, and the next can be received. [`ReceiveError::SystemDown`] when
     /// none is there and none will come.
     pub fn receive<T: Receive>(&mut self) -> Result<T, ReceiveError> {
-        self.one(Deadline::Never)
+        self.one(Deadline::Never.into())
             .and_then(|found| found.ok_or(ReceiveError::SystemDown))
     }
 
@@ -31,11 +46,12 @@ impl<C: Connector> Inbox<C> {
         &mut self,
         limit: Duration,
     ) -> Result<Option<T>, ReceiveError> {
-        self.one(Deadline::after(limit))
+        self.one(Deadline::after(limit).into())
     }
 
-    fn one<T: Receive>(&mut self, deadline: Deadline) -> Result<Option<T>, ReceiveError> {
-        let found = self.wait_for(deadline, |held| held.message.is::<T>().then_some(()))?;
+    pub(crate) fn one<T: Receive>(&mut self, scan: Scan) -> Result<Option<T>, ReceiveError> {
+        let keys = [TypeKey::of::<T>()];
+        let found = self.wait_for(scan, Wanted::OneOf(&keys), |_| Some(()))?;
         found.map(|(held, ())| self.value_of(held)).transpose()
     }
 
@@ -49,7 +65,7 @@ impl<C: Connector> Inbox<C> {
         &mut self,
         accept: impl FnMut(&T) -> bool,
     ) -> Result<T, ReceiveError> {
-        self.one_where(Deadline::Never, accept)
+        self.one_where(Deadline::Never.into(), accept)
             .and_then(|found| found.ok_or(ReceiveError::SystemDown))
     }
 
@@ -63,22 +79,18 @@ impl<C: Connector> Inbox<C> {
         limit: Duration,
         accept: impl FnMut(&T) -> bool,
     ) -> Result<Option<T>, ReceiveError> {
-        self.one_where(Deadline::after(limit), accept)
+        self.one_where(Deadline::after(limit).into(), accept)
     }
 
-    fn one_where<T: Receive>(
+    pub(crate) fn one_where<T: Receive>(
         &mut self,
-        deadline: Deadline,
+        scan: Scan,
         mut accept: impl FnMut(&T) -> bool,
     ) -> Result<Option<T>, ReceiveError> {
-        let found = self.wait_for(deadline, |held| {
-            if !held.message.is::<T>() {
-                return None;
-            }
-            match held.value::<T>() {
-                Ok(value) => accept(value).then_some(Ok(())),
-                Err(error) => Some(Err(error)),
-            }
+        let keys = [TypeKey::of::<T>()];
+        let found = self.wait_for(scan, Wanted::OneOf(&keys), |held| match held.value::<T>() {
+            Ok(value) => accept(value).then_some(Ok(())),
+            Err(error) => Some(Err(error)),
         })?;
         match found {
             None => Ok(None),
@@ -110,7 +122,7 @@ impl<C: Connector> Inbox<C> {
     }
 
     fn any(&mut self, deadline: Deadline) -> Result<Option<Message>, ReceiveError> {
-        let found = self.wait_for(deadline, |_| Some(()))?;
+        let found = self.wait_for(deadline.into(), Wanted::Any, |_| Some(()))?;
         Ok(found.map(|(held, ())| held.message))
     }
 
@@ -146,7 +158,7 @@ impl<C: Connector> Inbox<C> {
         deadline: Deadline,
         mut pick: impl FnMut(&Message) -> Option<R>,
     ) -> Result<Option<R>, ReceiveError> {
-        let found = self.wait_for(deadline, |held| pick(&held.message))?;
+        let found = self.wait_for(deadline.into(), Wanted::Any, |held| pick(&held.message))?;
         Ok(found.map(|(_, picked)| picked))
     }
 
@@ -171,18 +183,19 @@ impl<C: Connector> Inbox<C> {
     }
 
     /// The heart of every receive: what is in memory first, then what arrives, each message looked at once.
-    fn wait_for<R>(
+    pub(crate) fn wait_for<R>(
         &mut self,
-        deadline: Deadline,
+        Scan { from, deadline }: Scan,
+        wanted: Wanted<'_>,
         mut look: impl FnMut(&mut Held) -> Option<R>,
     ) -> Result<Option<(Held, R)>, ReceiveError> {
-        let mut seen = 0;
+        let mut seen = from;
         let mut swept = None;
         loop {
-            match self.queue.take(seen, &mut look) {
+            match self.queue.take(seen, wanted, &mut look) {
                 Some(Found::Message(held, found)) => return Ok(Some((held, found))),
                 Some(Found::Loss(loss)) => return Err(loss.into()),
-                None => seen = self.queue.len(),
+                None => seen = seen.max(self.queue.end()),
             }
             if let Some(swept) = swept {
                 return Result::map(swept, |()| None);
@@ -211,7 +224,7 @@ impl<C: Connector> Inbox<C> {
     }
 }
 
-fn undecodable(message: &Message, source: DecodeError) -> ReceiveError {
+pub(crate) fn undecodable(message: &Message, source: DecodeError) -> ReceiveError {
     ReceiveError::Undecodable {
         from: message.from,
         type_name: message.type_name().to_owned(),

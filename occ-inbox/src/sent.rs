@@ -69,6 +69,12 @@ impl Sent {
         std::str::from_utf8(&self.bytes[self.name.clone()]).unwrap_or("?")
     }
 
+    /// What tells its type from others.
+    #[inline]
+    pub(crate) fn key(&self) -> TypeKey {
+        self.key
+    }
+
     /// True when a `T` was sent.
     #[inline]
     pub(crate) fn is<T: 'static>(&self) -> bool {

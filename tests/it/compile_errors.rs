@@ -351,3 +351,53 @@ fn a_system_stays_with_its_thread() {
     );
     says(&said, &["cannot be sent between threads safely"]);
 }
+
+/// What is wrong with an arm of `receive!` is told at that arm.
+#[test]
+fn a_mistake_in_an_arm_of_receive_is_told_at_the_arm() {
+    let items = "#[derive(Serialize, Deserialize)]\nstruct Greet { from: Pid, name: String }\nstruct Unsendable;";
+    for (name, arm, says_so) in [
+        (
+            "arm-without-type",
+            "Greet { from, name } => 0,",
+            "(an arm of receive is PATTERN: TYPE => EXPRESSION)",
+        ),
+        (
+            "arm-of-another-type",
+            "Greet { from, name }: u8 => 0,",
+            "mismatched types",
+        ),
+        (
+            "arm-of-no-field",
+            "Greet { surname, .. }: Greet => 0,",
+            "does not have a field named `surname`",
+        ),
+        (
+            "arm-not-receivable",
+            "Unsendable: Unsendable => 0,",
+            "`Unsendable` cannot be received",
+        ),
+        (
+            "guard-that-is-no-condition",
+            "Greet { name, .. }: Greet if name.len() => 0,",
+            "mismatched types",
+        ),
+        (
+            "body-of-another-type",
+            "Greet { name, .. }: Greet => name,",
+            "mismatched types",
+        ),
+        (
+            "body-with-an-unknown-name",
+            "Greet { name, .. }: Greet => from.serial as i32,",
+            "cannot find value `from`",
+        ),
+    ] {
+        let body = format!(
+            "let _: i32 = receive! {{\n        1: u8 => 1,\n        {arm}\n        _: Down => 2,\n    }}?;"
+        );
+        let said = error(name, items, &body);
+        // Before the items are four lines and after them two; the arm is the third of the body.
+        says(&said, &[says_so, "src/main.rs:12:"]);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use occ_inbox::{Inbox, Message, Pid, Receive, ReceiveError, SendError};
+use occ_inbox::{Inbox, Mark, Message, Pid, Receive, ReceiveError, Ref, SendError, Since};
 use occ_sck::Term;
 use rustix::io::Errno;
 
@@ -161,6 +161,24 @@ impl Process {
         pick: impl FnMut(&Message) -> Option<R>,
     ) -> Result<Option<R>, ReceiveError> {
         self.inbox()?.receive_map_timeout(limit, pick)
+    }
+
+    /// A new reference, and a mark at this moment.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn make_ref(&mut self) -> Result<Ref, ReceiveError> {
+        Ok(self.inbox()?.make_ref())
+    }
+
+    /// To receive from what has arrived since `mark` alone: a [`Ref`], or a [`MonitorRef`](crate::MonitorRef).
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn since(&mut self, mark: impl Into<Mark>) -> Result<Since<'_, Control>, ReceiveError> {
+        Ok(self.inbox()?.since(mark))
     }
 
     /// Throws away everything that has arrived, and says how many messages that was.

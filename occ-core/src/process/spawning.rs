@@ -114,7 +114,7 @@ impl Process {
         A: Arguments,
         F::Output: Outcome<AnyhowResultOrValue>,
     {
-        let monitor = self.next_monitor();
+        let monitor = self.next_monitor()?;
         let watched = (Some(monitor), false);
         let pid = self.launch_function(builder, Entry::of(&function), &args, watched)?;
         Ok((pid, monitor))
@@ -126,7 +126,7 @@ impl Process {
         entry: Entry,
         args: &A,
     ) -> Result<(Pid, MonitorRef), SpawnError> {
-        let monitor = self.next_monitor();
+        let monitor = self.next_monitor()?;
         let watched = (Some(monitor), true);
         let pid = self.launch_function(&Builder::new(), entry, args, watched)?;
         Ok((pid, monitor))
@@ -162,7 +162,7 @@ impl Process {
         builder: &Builder,
         program: impl AsRef<OsStr>,
     ) -> Result<(Pid, MonitorRef), SpawnError> {
-        let monitor = self.next_monitor();
+        let monitor = self.next_monitor()?;
         let pid = self.launch_program(builder, program.as_ref(), Some(monitor))?;
         Ok((pid, monitor))
     }

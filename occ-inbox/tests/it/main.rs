@@ -14,6 +14,7 @@ mod room;
 mod schedule;
 mod script;
 mod selective;
+mod several;
 mod streams;
 mod switchboard;
 mod timeouts;

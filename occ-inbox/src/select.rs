@@ -1,0 +1,290 @@
+//! Receiving whichever comes first of several types: what [`receive!`](crate::receive!) is made of.
+//!
+//! The macro goes over the arms twice. First each message is offered to each arm: its value is matched against the pattern,
+//! and the guard is looked at, without anything being moved out of it, because a message that no arm takes stays. That
+//! is in a closure, in the middle of a receive. Then, with nothing borrowed any more, the value that was taken is
+//! matched once more, and the body of its arm runs where the macro stands: it may return, or receive again.
+
+use std::time::Duration;
+
+pub use occ_sck::TypeKey as Key;
+use occ_sck::{Deadline, DecodeError};
+
+use crate::connector::Connector;
+use crate::error::ReceiveError;
+use crate::inbox::Inbox;
+use crate::message::Receive;
+use crate::queue::{Held, Wanted};
+use crate::receive::{Scan, undecodable};
+use crate::reference::Mark;
+
+/// A message that nobody has taken yet.
+#[derive(Debug)]
+pub struct Offer<'a>(&'a mut Held);
+
+impl Offer<'_> {
+    /// The value, if it is a `T`. Whoever does not want it puts it back.
+    pub fn take<T: Receive>(&mut self) -> Option<Result<T, DecodeError>> {
+        (self.0.message.key() == Key::of::<T>()).then(|| self.0.take_value())
+    }
+
+    /// Puts the value back.
+    pub fn put_back<T: 'static>(&mut self, value: T) {
+        self.0.put_value(value);
+    }
+}
+
+/// A message that an arm has taken, with its value.
+#[derive(Debug)]
+pub struct Taken(Held);
+
+impl Taken {
+    /// The value.
+    ///
+    /// # Panics
+    ///
+    /// If it is not a `T`, or is not there: it was put back when it was taken.
+    pub fn open<T: 'static>(self) -> T {
+        match self.0.open() {
+            (_, Some(value)) => value,
+            (message, None) => unreachable!("the value of a {}", message.type_name()),
+        }
+    }
+}
+
+/// What an arm says of an offer: its number, or why the value that it may have wanted cannot be had.
+pub type Answer = Option<Result<usize, DecodeError>>;
+
+/// What to look at, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// Nothing that is older.
+    pub since: Option<Mark>,
+    /// `None` for ever.
+    pub limit: Option<Duration>,
+}
+
+impl<C: Connector> Inbox<C> {
+    /// Takes the oldest message of these types that `look` gives the number of an arm for. `None` when there was none within
+    /// the limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`].
+    #[doc(hidden)]
+    pub fn select(
+        &mut self,
+        Range { since, limit }: Range,
+        keys: &[Key],
+        mut look: impl FnMut(&mut Offer<'_>) -> Answer,
+    ) -> Result<Option<(Taken, usize)>, ReceiveError> {
+        let from = since.map_or(0, |mark| mark.place_for(self.me));
+        let deadline = Deadline::from(limit);
+        let found = self.wait_for(Scan { from, deadline }, Wanted::OneOf(keys), |held| {
+            look(&mut Offer(held))
+        })?;
+        match found {
+            Some((held, Ok(arm))) => Ok(Some((Taken(held), arm))),
+            Some((held, Err(error))) => Err(undecodable(&held.message, error)),
+            None if limit.is_none() => Err(ReceiveError::SystemDown),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Receives the oldest message of an [`Inbox`] that any of its arms takes; the others stay, in order.
+///
+/// ```text
+/// receive! { inbox;
+///     PATTERN: TYPE => EXPRESSION,
+///     PATTERN: TYPE if GUARD => EXPRESSION,
+///     after LIMIT => EXPRESSION,
+/// }
+/// ```
+///
+/// Each message is offered to the arms in their order, and to each arm once. An arm takes it if it is of the type, the pattern
+/// matches and the guard is true. The arm `after`, which comes last if there is one, is for when none was taken
+/// within the limit, a [`Duration`]: zero looks at what is here already. Without it there is no limit.
+///
+/// The value is that of the expression, in a `Result`: what else can happen is a [`ReceiveError`].
+/// Expressions may `return`, `break`, and receive again. Guards may not; one that panics loses nothing. With `since MARK;`
+/// before the arms, only what has arrived since that [`Mark`] is looked at, a [`Ref`](crate::Ref) for one.
+///
+/// A pattern of several alternatives with a guard, `A(x) | B(x) if GUARD`, must not match one value in two ways of which the
+/// guard refuses the first.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use occ_inbox::{Inbox, Pid, Socket, Wired, receive};
+///
+/// # let [alice, bob] = [1, 2].map(|serial| Pid { node: 0, incarnation: 0, serial });
+/// # let (to_bob, to_alice) = Socket::pair()?;
+/// # let mut alices = Inbox::new(alice, Wired::new([(bob, to_bob)])?)?;
+/// # let mut inbox = Inbox::new(bob, Wired::new([(alice, to_alice)])?)?;
+/// alices.send(bob, &"nobody asked for this".to_string())?;
+/// alices.send(bob, &(7_u32, 'x'))?;
+/// alices.send(bob, &40_u64)?;
+///
+/// let what = receive! { inbox;
+///     (number, 'y'): (u32, char) => number.into(),
+///     number: u64 if number > 30 => number + 2,
+///     after Duration::from_secs(5) => 0,
+/// }?;
+/// assert_eq!(what, 42);
+/// assert_eq!(inbox.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[macro_export]
+macro_rules! receive {
+    ($inbox:expr; since $mark:expr; $($arms:tt)+) => {
+        $crate::__receive!(@arm [
+            { Some(::core::convert::Into::<$crate::Mark>::into($mark)) }
+            (|range, keys, look| $inbox.select(range, keys, look))
+        ] {} [] $($arms)+)
+    };
+    ($inbox:expr; $($arms:tt)+) => {
+        $crate::__receive!(@arm [
+            { None }
+            (|range, keys, look| $inbox.select(range, keys, look))
+        ] {} [] $($arms)+)
+    };
+}
+
+/// `@arm [since, how to select] { arms so far } [+ 1 for each] the rest`: takes one arm after the other apart, because a
+/// pattern that a colon follows is no pattern to `macro_rules`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __receive {
+    (@arm $with:tt $arms:tt $number:tt) => {
+        $crate::__receive!(@expand $with [] $arms)
+    };
+    (@arm $with:tt $arms:tt $number:tt after $limit:expr => $body:expr $(,)?) => {
+        $crate::__receive!(@expand $with [$limit => $body] $arms)
+    };
+    (@arm $with:tt $arms:tt $number:tt $($rest:tt)+) => {
+        $crate::__receive!(@pattern $with $arms $number [] $($rest)+)
+    };
+
+    (@pattern $with:tt $arms:tt $number:tt $pattern:tt : $($rest:tt)*) => {
+        $crate::__receive!(@type $with $arms $number $pattern [] $($rest)*)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] => $($rest:tt)*) => {
+        $crate::__arm_without_a_type!($($pattern)*)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $next:tt $($rest:tt)*) => {
+        $crate::__receive!(@pattern $with $arms $number [$($pattern)* $next] $($rest)*)
+    };
+
+    (@type $with:tt $arms:tt $number:tt $pattern:tt $type:tt if $guard:expr => $($rest:tt)*) => {
+        $crate::__receive!(@body $with $arms $number
+            { $pattern $type [$guard] [#[allow(unused_variables)]] } $($rest)*)
+    };
+    (@type $with:tt $arms:tt $number:tt $pattern:tt $type:tt => $($rest:tt)*) => {
+        $crate::__receive!(@body $with $arms $number { $pattern $type [true] [] } $($rest)*)
+    };
+    (@type $with:tt $arms:tt $number:tt $pattern:tt [$($type:tt)*] $next:tt $($rest:tt)*) => {
+        $crate::__receive!(@type $with $arms $number $pattern [$($type)* $next] $($rest)*)
+    };
+
+    (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:block , $($rest:tt)*) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1] $($rest)*)
+    };
+    (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:block $($rest:tt)*) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1] $($rest)*)
+    };
+    (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:expr , $($rest:tt)*) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1] $($rest)*)
+    };
+    (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:expr) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1])
+    };
+
+    (@expand [{ $($since:tt)* } ($($select:tt)*)] [$($limit:expr => $after:expr)?] { $({
+        [$($number:tt)*] [$($pattern:tt)+] [$($type:tt)+] [$guard:expr] [$($allow:tt)*] [$body:expr]
+    })+ }) => {{
+        let range = $crate::select::Range {
+            since: $($since)*,
+            limit: $crate::__receive!(@limit $($limit)?),
+        };
+        let keys = [$($crate::select::key_of::<$($type)+>()),+];
+        let look = |offer: &mut $crate::select::Offer<'_>| -> $crate::select::Answer {
+            $(
+                if let Some(value) = offer.take::<$($type)+>() {
+                    let value = match value {
+                        Ok(value) => value,
+                        Err(error) => return Some(Err(error)),
+                    };
+                    let mut matches = false;
+                    // The guard sees the parts of the value as the body will, and moves none of them.
+                    let value = match value {
+                        #[allow(unused_variables, unused_mut)]
+                        $($pattern)+ if { matches = $guard; false } => ::core::unreachable!(),
+                        #[allow(unreachable_patterns)]
+                        value => value,
+                    };
+                    offer.put_back(value);
+                    if matches {
+                        return Some(Ok($($number)*));
+                    }
+                }
+            )+
+            None
+        };
+        #[allow(clippy::redundant_closure_call)]
+        match ($($select)*)(range, &keys, look) {
+            Err(error) => Err(error),
+            Ok(None) => $crate::__receive!(@after $($after)?),
+            #[allow(unused_variables)]
+            Ok(Some((taken, arm))) => {
+                let value;
+                $(
+                    if arm == $($number)* {
+                        match taken.open::<$($type)+>() {
+                            $($allow)*
+                            $($pattern)+ => {
+                                // A body may return, or break.
+                                #[allow(unreachable_code, clippy::diverging_sub_expression)]
+                                { value = $body; }
+                            }
+                            #[allow(unreachable_patterns)]
+                            _ => ::core::unreachable!("the guard chose between alternatives"),
+                        }
+                    } else
+                )+ {
+                    ::core::unreachable!()
+                }
+                #[allow(unreachable_code)]
+                let value = Ok(value);
+                value
+            }
+        }
+    }};
+
+    (@limit) => { None };
+    (@limit $limit:expr) => { Some($limit) };
+    (@after) => { Err($crate::ReceiveError::SystemDown) };
+    (@after $after:expr) => {{
+        #[allow(clippy::diverging_sub_expression)]
+        let value = $after;
+        #[allow(unreachable_code)]
+        let value = Ok(value);
+        value
+    }};
+}
+
+/// What it would take is what the compiler shows to who has written an arm without a type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __arm_without_a_type {
+    (an arm of receive is PATTERN: TYPE => EXPRESSION) => {};
+}
+
+/// The key of the type of an arm.
+pub fn key_of<T: Receive>() -> Key {
+    Key::of::<T>()
+}
