@@ -29,7 +29,7 @@
 //! - [`run`] and [`start`] make a system.
 //! - [`spawn`], [`spawn_monitor`], [`monitor`], [`demonitor`], [`kill`], [`terminate`]: processes, and the news of their end,
 //!   [`Down`]. [`spawn_exe`] runs an executable as one, and [`Builder`] has the options for both.
-//! - [`send`], [`try_send`], [`send_timeout`]; [`receive`](fn@receive) and its kin, and [`receive!`] for whichever comes first of
+//! - [`send`], [`try_send`], [`send_timeout`], from other threads by a [`handle`]; [`receive`](fn@receive) and its kin, and [`receive!`] for whichever comes first of
 //!   several types.
 //! - [`exit`] and [`fail`] end the calling process with a value or an error from anywhere in it.
 //!
@@ -45,8 +45,9 @@ mod since;
 mod system;
 
 pub use messages::{
-    flush, make_ref, receive, receive_any, receive_any_timeout, receive_map, receive_map_timeout,
-    receive_timeout, receive_where, receive_where_timeout, send, send_timeout, try_send,
+    flush, handle, make_ref, receive, receive_any, receive_any_timeout, receive_map,
+    receive_map_timeout, receive_timeout, receive_where, receive_where_timeout, send, send_timeout,
+    try_send,
 };
 pub use processes::{
     demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_exe, spawn_exe_monitor,
@@ -62,7 +63,7 @@ pub use select::__select;
 
 pub use occ_core::{
     AbnormalExit, Arguments, Backtrace, Builder, Cause, Confidence, Containment, DecodeError, Down,
-    EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Field, Function, Io,
+    EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Field, Function, Handle, Io,
     LifetimeGuarantee, Limit, Mark, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome,
     Panic, Pid, ProcessInfo, Receive, ReceiveError, Ref, RunError, SendError, Sent, Signal,
     SignalInfo, SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail,

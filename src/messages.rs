@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use occ_core::current::{self, Absent};
-use occ_core::{Message, Pid, Process, Receive, ReceiveError, Ref, SendError, Term};
+use occ_core::{Handle, Message, Pid, Process, Receive, ReceiveError, Ref, SendError, Term};
 
 /// Sends `value` to the process `to`. Waits while that one has no room for it, and takes in what others send
 /// meanwhile, so that two processes that send to each other do not wait for ever.
@@ -115,6 +115,27 @@ pub fn receive_map_timeout<R>(
     receiving(|process| process.receive_map_timeout(limit, pick))
 }
 
+/// A handle, for other threads of the calling process to send by.
+///
+/// ```
+/// use occasional::{handle, receive, self_pid};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let _system = occasional::start()?;
+/// let (me, handle) = (self_pid(), handle()?);
+/// std::thread::spawn(move || handle.send(me, "from another thread".to_string()));
+/// assert_eq!(receive::<String>()?, "from another thread");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`send`].
+pub fn handle() -> Result<Handle, SendError> {
+    current::with(Process::handle).map_err(absent)?
+}
+
 /// A new reference: a name for a question, which comes back with the reply. [`since`] it, the reply is looked for only
 /// among those messages that have arrived later than the reference was made.
 ///
@@ -135,10 +156,14 @@ pub fn flush() -> Result<usize, ReceiveError> {
 }
 
 fn sending(act: impl FnOnce(&mut Process) -> Result<(), SendError>) -> Result<(), SendError> {
-    current::with(act).map_err(|absent| match absent {
+    current::with(act).map_err(absent)?
+}
+
+fn absent(absent: Absent) -> SendError {
+    match absent {
         Absent::NotStarted => SendError::NotStarted,
         Absent::Reentrant => SendError::Reentrant,
-    })?
+    }
 }
 
 pub(crate) fn receiving<R>(

@@ -57,8 +57,8 @@ pub struct Control {
     last_id: u64,
     /// The last request that a descriptor went with.
     with_descriptor: u64,
-    /// The last wish for a connection: its number, with whom, and whether it has been granted.
-    wish: Option<(u64, Pid, bool)>,
+    /// The wishes for a connection that have not been answered: their numbers, and with whom.
+    wishes: Vec<(u64, Pid)>,
 }
 
 impl Control {
@@ -70,7 +70,7 @@ impl Control {
             reply: None,
             last_id: 0,
             with_descriptor: 0,
-            wish: None,
+            wishes: Vec::new(),
         }
     }
 
@@ -165,28 +165,39 @@ impl Control {
             News::You { .. } => Event::Own,
             News::Connected { peer } => match fds.into_iter().next() {
                 Some(fd) => {
-                    if let Some((_, whom, granted)) = &mut self.wish {
-                        *granted |= *whom == peer;
-                    }
+                    self.forget(peer);
                     let socket = Socket::from(fd);
                     Event::Connected { peer, socket }
                 }
                 None => Event::NoDescriptor,
             },
             // Its news come first, so this is of one that was lost, or of a wish that is no more.
-            News::Given { id, peer } if self.wish == Some((id, peer, false)) => {
+            News::Given { id, peer } if self.wishes.contains(&(id, peer)) => {
+                self.forget(peer);
                 let why = Refusal::TooManyPeers;
                 Event::Refused { peer, why }
             }
             News::Given { .. } => Event::Own,
-            News::Refused { peer, why } => Event::Refused { peer, why },
-            News::Gone { peer } => Event::Gone { peer },
+            News::Refused { peer, why } => {
+                self.forget(peer);
+                Event::Refused { peer, why }
+            }
+            News::Gone { peer } => {
+                self.forget(peer);
+                Event::Gone { peer }
+            }
             News::Down(ended, short) => {
+                self.forget(ended.pid);
                 let report = short.map(Envelope::from);
                 let down = Down::new(&ended, report.or_else(|| self.report.take()));
                 Event::Message(Message::about_end(ended.pid, down))
             }
         }
+    }
+
+    /// No wish for a connection with `peer` is open any more.
+    fn forget(&mut self, peer: Pid) {
+        self.wishes.retain(|(_, whom)| *whom != peer);
     }
 
     fn replied(&mut self, reply: Reply) {
@@ -232,7 +243,8 @@ impl Connector for Control {
 
     fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost> {
         let id = self.id();
-        self.wish = Some((id, peer, false));
+        self.forget(peer);
+        self.wishes.push((id, peer));
         let to = peer;
         self.ask(&Request::Connect { id, to, standing }, &[])
             .map_err(|_| Lost)

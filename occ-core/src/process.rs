@@ -2,7 +2,7 @@
 
 use std::io;
 
-use occ_inbox::{Inbox, Lost, Pid};
+use occ_inbox::{ConnectorGuard, Inbox, Lost, Pid};
 use occ_sck::{Deadline, Socket};
 use occ_spawn::OsPid;
 
@@ -111,7 +111,7 @@ impl Process {
         }
     }
 
-    fn connector(&mut self) -> Result<&mut Control, NotAsked> {
+    fn connector(&mut self) -> Result<ConnectorGuard<'_, Control>, NotAsked> {
         self.opened().map(Inbox::connector)
     }
 
@@ -130,14 +130,10 @@ impl Process {
         let Mail::Inbox(inbox) = &mut self.mail else {
             return Err(Lost);
         };
-        loop {
-            if let Some(reply) = inbox.connector().take_reply(id) {
-                // Answers come in the order of the questions.
-                self.unanswered = 0;
-                return Ok(reply);
-            }
-            inbox.attend(Deadline::Never)?;
-        }
+        let reply = inbox.attend_until(Deadline::Never, |control| control.take_reply(id))?;
+        // Answers come in the order of the questions.
+        self.unanswered = 0;
+        reply.ok_or(Lost)
     }
 
     /// A name for a monitor, and a mark in the inbox: its Down is younger.
@@ -252,9 +248,10 @@ impl Process {
     }
 
     fn ask(&mut self, request: impl FnOnce(u64) -> Request) -> Result<Reply, SystemError> {
-        let connector = self.connector()?;
+        let mut connector = self.connector()?;
         let id = connector.id();
         connector.ask(&request(id), &[])?;
+        drop(connector);
         match self.reply(id).map_err(|Lost| SystemError::SystemDown)? {
             Reply::Failed { op, errno, .. } => Err(SystemError::Io {
                 op,

@@ -1,57 +1,40 @@
 //! The inbox: its connections, its queue, and how it stands with those that it has no connection with.
 
-use std::cell::Cell;
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use occ_sck::Packet;
+use occ_sck::{Deadline, Packet};
 use rustix::event::epoll;
 
-use crate::connector::{Connector, Refusal, Standing};
+use crate::connector::{Connector, Lost};
+use crate::core::Core;
+use crate::error::ReceiveError;
+use crate::hold::{ConnectorGuard, Hold};
 use crate::message::Message;
-use crate::peer::{Peers, PidHasher};
 use crate::pid::Pid;
 use crate::queue::Queue;
-use crate::sent::Intake;
-
-/// What epoll calls the connector.
-pub(crate) const CONNECTOR: u64 = u64::MAX;
+use crate::site::Site;
+use crate::wait::Seat;
 
 /// What a process is sent, from everywhere, in one queue.
 ///
-/// One thread has it. See the [crate's page](crate) for an example.
+/// One thread receives from it; others may send by a [`Handle`](crate::Handle). See the [crate's page](crate) for an example.
 #[derive(Debug)]
 pub struct Inbox<C> {
     pub(crate) me: Pid,
-    pub(crate) connector: C,
-    pub(crate) epoll: OwnedFd,
-    /// A descriptor that is given up for the moment in which one may arrive. Where a process has none left, a connection
-    /// would be lost with everything that was sent on it; this way it is received, and the peer told.
-    pub(crate) reserve: Option<OwnedFd>,
-    pub(crate) peers: Peers,
+    pub(crate) hold: Hold<C>,
+    pub(crate) seat: Seat,
     pub(crate) queue: Queue,
-    /// How we stand with those that we have no connection with, where that is not as if new.
-    pub(crate) standing: HashMap<Pid, Standing, BuildHasherDefault<PidHasher>>,
-    /// Whom a connection is being asked for with.
-    pub(crate) asked: Option<Pid>,
-    /// The last answer about a process that there is no connection with.
-    pub(crate) refused: Option<(Pid, Refusal)>,
     pub(crate) packet: Packet,
-    pub(crate) intake: Intake,
     /// Nothing was sent since something was last received: the peers are likely to stream, and it pays to
     /// look for more than one message at a time.
     pub(crate) streaming: bool,
-    /// The connection that is not in epoll, because it has more to bring than can be looked at in one go. It may have
-    /// ended since.
-    pub(crate) hot: Cell<Option<u64>>,
-    /// There was room for a batch of descriptors when that became so.
-    pub(crate) batches: bool,
-    /// Somebody else waits for our epoll, so it has to know all.
-    pub(crate) watched: Cell<bool>,
-    /// The connector has nobody left to work with.
-    pub(crate) down: bool,
+    epoll: Arc<OwnedFd>,
+    /// For those who wait for the inbox in an event loop of their own: readable where `epoll` is, and where another thread
+    /// has brought something in.
+    watch: OnceCell<OwnedFd>,
 }
 
 impl<C: Connector> Inbox<C> {
@@ -61,27 +44,16 @@ impl<C: Connector> Inbox<C> {
     ///
     /// No room for two file descriptors.
     pub fn new(me: Pid, connector: C) -> io::Result<Inbox<C>> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let data = epoll::EventData::new_u64(CONNECTOR);
-        epoll::add(&epoll, connector.as_fd(), data, epoll::EventFlags::IN)?;
-        let reserve = Some(epoll.try_clone()?);
+        let core = Core::new(me, connector)?;
         Ok(Inbox {
             me,
-            connector,
-            epoll,
-            reserve,
-            peers: Peers::default(),
+            epoll: Arc::clone(&core.epoll),
+            hold: Hold::alone(core),
+            seat: Seat::default(),
             queue: Queue::default(),
-            standing: HashMap::default(),
-            asked: None,
-            refused: None,
             packet: Packet::new(),
-            intake: Intake::default(),
             streaming: false,
-            hot: Cell::new(None),
-            batches: false,
-            watched: Cell::new(false),
-            down: false,
+            watch: OnceCell::new(),
         })
     }
 
@@ -90,14 +62,58 @@ impl<C: Connector> Inbox<C> {
         self.me
     }
 
-    /// The connector.
-    pub fn connector(&mut self) -> &mut C {
-        &mut self.connector
+    /// The connector. While this is held, no other thread uses it.
+    pub fn connector(&mut self) -> ConnectorGuard<'_, C> {
+        ConnectorGuard(self.hold.core())
+    }
+
+    /// Waits until the connector has had something to say, and does what follows from it. False when the deadline
+    /// came first.
+    ///
+    /// # Errors
+    ///
+    /// The connector has nobody left to work with.
+    pub fn attend(&mut self, deadline: Deadline) -> Result<bool, Lost> {
+        let mut before = None;
+        let heard = self.site().attend_until(deadline, |core| {
+            let before = *before.get_or_insert(core.heard);
+            (core.heard != before).then_some(())
+        });
+        heard.map(|heard| heard.is_some())
+    }
+
+    /// Does what the connector says until `done` has an answer, which is asked first, and after each piece of news. `None`
+    /// when the deadline came first.
+    ///
+    /// # Errors
+    ///
+    /// The connector has nobody left to work with.
+    pub fn attend_until<R>(
+        &mut self,
+        deadline: Deadline,
+        mut done: impl FnMut(&mut C) -> Option<R>,
+    ) -> Result<Option<R>, Lost> {
+        self.site()
+            .attend_until(deadline, |core| done(&mut core.connector))
+    }
+
+    /// Brings what has arrived into memory, without waiting, and says how many messages are there now. It is for an
+    /// event loop, when the inbox [is readable](AsFd): then [`Inbox::receive_any_timeout`] and its kin, with a limit of zero,
+    /// give the messages.
+    ///
+    /// All that had arrived when it was called is brought in, so an edge-triggered loop misses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Inbox::receive`]. What is in memory can still be received.
+    pub fn tick(&mut self) -> Result<usize, ReceiveError> {
+        self.sweep()?;
+        Ok(self.queue.len())
     }
 
     /// How many messages are in memory. More may be waiting in the kernel.
     pub fn len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.hold.with(|core| core.arrivals.len())
     }
 
     /// True when no message is in memory.
@@ -107,38 +123,58 @@ impl<C: Connector> Inbox<C> {
 
     /// Takes every message out of memory that `keep` does not want.
     pub fn retain(&mut self, keep: impl FnMut(&Message) -> bool) {
+        self.collect();
         self.queue.retain(keep);
     }
-}
 
-impl<C> Inbox<C> {
-    /// Lets epoll watch over every connection again; the number of one for which it has no room any more.
-    pub(crate) fn cool(&self) -> Result<(), u64> {
-        match self.hot.get() {
-            Some(number) if !self.watch(number) => Err(number),
-            _ => {
-                self.hot.set(None);
-                Ok(())
-            }
+    pub(crate) fn site(&mut self) -> Site<'_, C> {
+        Site {
+            hold: &mut self.hold,
+            seat: &mut self.seat,
+            owner: true,
         }
     }
 
-    /// Lets epoll watch over a connection; false when it has no room for that.
-    pub(crate) fn watch(&self, number: u64) -> bool {
-        self.peers.get(number).is_none_or(|peer| {
-            let data = epoll::EventData::new_u64(number);
-            epoll::add(&self.epoll, &peer.socket, data, epoll::EventFlags::IN).is_ok()
-        })
+    /// Puts what others have brought in, or a send of ours, into the queue.
+    #[inline]
+    pub(crate) fn collect(&mut self) {
+        self.hold.core().hand_over(&mut self.queue);
     }
 }
 
 /// Readable when there may be more to receive than what is in memory.
-impl<C> AsFd for Inbox<C> {
+impl<C: Connector> AsFd for Inbox<C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // It may be duplicated, and waited for for as long as the inbox lives.
-        self.watched.set(true);
-        // Where that fails, the next receive sees to it.
-        let _ = self.cool();
-        self.epoll.as_fd()
+        self.hold.with(Core::watched_by_others);
+        if self.watch.get().is_none()
+            && let Ok(watch) = self.watch_all()
+        {
+            let _ = self.watch.set(watch);
+        }
+        // Without room for another descriptor it does not tell what other threads bring in.
+        self.watch.get().unwrap_or(&self.epoll).as_fd()
+    }
+}
+
+impl<C> Inbox<C> {
+    fn watch_all(&self) -> rustix::io::Result<OwnedFd> {
+        let alarm = self.hold.with(Core::alarm)?;
+        let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let readable = epoll::EventFlags::IN;
+        epoll::add(&watch, &*self.epoll, epoll::EventData::new_u64(0), readable)?;
+        epoll::add(&watch, &alarm, epoll::EventData::new_u64(1), readable)?;
+        Ok(watch)
+    }
+}
+
+impl<C> Drop for Inbox<C> {
+    /// Those who have a handle find the inbox gone.
+    fn drop(&mut self) {
+        if let Hold::Shared(shared) = &self.hold
+            // In a fork a thread that is not there may have the lock, and nobody is there to be told.
+            && shared.is_of_this_process()
+        {
+            shared.lock().go();
+        }
     }
 }

@@ -30,7 +30,10 @@
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
 mod connector;
+mod core;
 mod error;
+mod handle;
+mod hold;
 mod inbox;
 mod message;
 mod news;
@@ -45,10 +48,14 @@ pub mod select;
 mod send;
 mod sent;
 mod since;
+mod site;
+mod wait;
 mod wired;
 
 pub use connector::{Connector, Event, Lost, Refusal, Standing};
 pub use error::{ReceiveError, SendError};
+pub use handle::Handle;
+pub use hold::ConnectorGuard;
 pub use inbox::Inbox;
 pub use message::{Message, Receive};
 pub use pid::Pid;

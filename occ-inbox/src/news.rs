@@ -7,7 +7,7 @@ use occ_sck::{Deadline, Socket};
 use rustix::event::epoll;
 
 use crate::connector::{Connector, Event, Lost, Refusal, Standing};
-use crate::inbox::Inbox;
+use crate::core::Core;
 use crate::peer::Peer;
 use crate::pid::Pid;
 use crate::pump::{Look, accept};
@@ -17,14 +17,13 @@ use crate::queue::Loss;
 /// never stops.
 const NEWS: usize = 4096;
 
-impl<C: Connector> Inbox<C> {
-    /// Waits until the connector has had something to say, and does what follows from it. False when the deadline
-    /// came first.
+impl<C: Connector> Core<C> {
+    /// Hears what the connector has to say, and does what follows from it. False when the deadline came first.
     ///
     /// # Errors
     ///
     /// The connector has nobody left to work with.
-    pub fn attend(&mut self, deadline: Deadline) -> Result<bool, Lost> {
+    pub(crate) fn attend(&mut self, deadline: Deadline) -> Result<bool, Lost> {
         let attended = self.attend_one(deadline);
         self.keep_reserve();
         attended
@@ -45,6 +44,7 @@ impl<C: Connector> Inbox<C> {
         self.reserve = None;
         match self.connector.next(deadline) {
             Ok(Some(event)) => {
+                self.heard += 1;
                 self.follow(event);
                 Ok(true)
             }
@@ -67,19 +67,19 @@ impl<C: Connector> Inbox<C> {
                     }
                     Refusal::NoInbox => {}
                 }
-                self.refused = Some((peer, why));
+                self.asks.refuse(peer, why);
             }
             Event::Gone { peer } => self.end(peer),
             Event::Message(message) => {
                 if let Some(ended) = message.tells_end_of() {
                     self.end(ended);
                 }
-                self.queue.push(message);
+                self.arrivals.push(message);
             }
             Event::NoDescriptor => {
-                self.queue.push_loss(Loss::Message { from: None });
+                self.arrivals.push_loss(Loss::Message { from: None });
                 // Most likely it was the answer to what we asked; if not, that comes later and is welcome.
-                if let Some(asked) = self.asked {
+                for asked in self.asks.asked() {
                     self.miss(asked);
                 }
             }
@@ -101,7 +101,7 @@ impl<C: Connector> Inbox<C> {
             self.close(number);
         }
         self.standing.remove(&pid);
-        self.refused.take_if(|(refused, _)| *refused == pid);
+        self.asks.grant(pid);
 
         let peer = Peer::new(pid, socket);
         if !self.keep_reserve() {
@@ -135,7 +135,7 @@ impl<C: Connector> Inbox<C> {
 
     fn miss(&mut self, pid: Pid) {
         self.standing.insert(pid, Standing::Missed);
-        self.refused = Some((pid, Refusal::TooManyPeers));
+        self.asks.refuse(pid, Refusal::TooManyPeers);
     }
 
     /// A process has died.
@@ -145,9 +145,7 @@ impl<C: Connector> Inbox<C> {
         }
         self.standing.remove(&pid);
         // It may have died before the connection with it was made that we wait for.
-        if self.asked == Some(pid) {
-            self.refused = Some((pid, Refusal::NoProcess));
-        }
+        self.asks.refuse(pid, Refusal::NoProcess);
     }
 
     /// Closes a connection, and takes in what it holds. Says how one stands with a peer that had ended it itself.
@@ -168,8 +166,10 @@ impl<C: Connector> Inbox<C> {
         let peer = self.peers.remove(number)?;
         // A duplicate of the socket may be open in a fork of this process, and then closing it would leave it
         // with epoll (epoll(7), "Questions and answers", 6).
-        let _ = epoll::delete(&self.epoll, &peer.socket);
+        let _ = epoll::delete(&self.epoll, &*peer.socket);
         peer.shut();
+        // Somebody may wait for room on it.
+        self.waiters.ring();
         Some(peer)
     }
 
@@ -177,7 +177,7 @@ impl<C: Connector> Inbox<C> {
     fn drain(&mut self, peer: &mut Peer) -> Option<Standing> {
         loop {
             let arrival = peer.receive(&mut self.intake);
-            match accept(&mut self.queue, peer.pid, arrival) {
+            match accept(&mut self.arrivals, peer.pid, arrival) {
                 Look::More => {}
                 Look::Nothing => return None,
                 Look::Ended(standing) => return Some(standing),

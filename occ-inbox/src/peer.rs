@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use occ_sck::{
     Assembler, Deadline, FrameError, Header, Limits, Packet, ReceiveError, Received, Socket, kind,
@@ -26,7 +27,10 @@ const NO_ROOM: u8 = kind::USER + 1;
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) pid: Pid,
-    pub(crate) socket: Socket,
+    /// Shared with those who wait for room on it.
+    pub(crate) socket: Arc<Socket>,
+    /// Who is sending a message of several parts on it, and has not come to its end.
+    pub(crate) sender: Option<u32>,
     assembler: Assembler,
     /// Messages sent on it, to number their parts.
     sent: u32,
@@ -75,7 +79,8 @@ impl Peer {
         let assembler = Assembler::new(Limits::default());
         Peer {
             pid,
-            socket,
+            socket: Arc::new(socket),
+            sender: None,
             assembler,
             sent: 0,
             has_more: false,
@@ -194,7 +199,7 @@ impl Peer {
     /// goes on sending.
     pub(crate) fn shut(&self) {
         // ENOTCONN, when the peer went first, is what was wanted.
-        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
+        let _ = rustix::net::shutdown(&*self.socket, Shutdown::Read);
     }
 }
 

@@ -1,18 +1,22 @@
 //! Waiting, and bringing what arrives on any connection into the one queue.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use occ_sck::{Batch, Deadline};
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::connector::{Connector, Standing};
+use crate::core::{Arrivals, CONNECTOR, Core};
 use crate::error::ReceiveError;
-use crate::inbox::{CONNECTOR, Inbox};
+use crate::inbox::Inbox;
 use crate::peer::{Arrival, Ending};
 use crate::pid::Pid;
-use crate::queue::{Loss, Queue};
+use crate::queue::Loss;
+use crate::site::Site;
+use crate::wait::Parked;
 
 /// Connections that one look at epoll(7) tells of.
 const EVENTS: usize = 64;
@@ -23,7 +27,7 @@ const WAIT: Duration = Duration::from_secs(3600);
 
 /// How much is taken from one connection before the others have their turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+pub(crate) enum Turn {
     /// One datagram. Whoever asks gets one answer, and to look for a second would be in vain.
     Answer,
     /// Some.
@@ -76,17 +80,18 @@ impl<C: Connector> Inbox<C> {
     ///
     /// As [`Inbox::pump`]; something may have been brought in all the same.
     pub(crate) fn sweep(&mut self) -> Result<(), ReceiveError> {
-        let begun = self.peers.begun();
+        let begun = self.hold.core().peers.begun();
         self.sweep_once()?;
         // What came on a connection that we hear of only now has been here for as long.
-        if self.peers.begun() != begun {
+        if self.hold.core().peers.begun() != begun {
             self.sweep_once()?;
         }
         Ok(())
     }
 
     fn sweep_once(&mut self) -> Result<(), ReceiveError> {
-        for _ in 0..=self.peers.len() / EVENTS {
+        let peers = self.hold.core().peers.len();
+        for _ in 0..=peers / EVENTS {
             if !self.pump_by(Deadline::Now, Turn::All)? {
                 break;
             }
@@ -95,24 +100,77 @@ impl<C: Connector> Inbox<C> {
     }
 
     fn pump_by(&mut self, deadline: Deadline, turn: Turn) -> Result<bool, ReceiveError> {
-        let mut space = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
-        // Once the system is down, what the peers had sent is still there, and nothing more will come.
-        let deadline = if self.down { Deadline::Now } else { deadline };
-        let hot = self.take_hot_turn(turn);
-        let deadline = if hot { Deadline::Now } else { deadline };
-        let ready = loop {
-            match epoll::wait(&self.epoll, &mut space, wait_time(deadline).as_ref()) {
-                Ok((ready, _)) if hot || !ready.is_empty() => break ready,
-                Ok(_) if self.down => return Err(ReceiveError::SystemDown),
-                Ok(_) if deadline.passed() => return Ok(false),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(source) => {
-                    return Err(ReceiveError::Io {
-                        op: "epoll_wait",
-                        source: source.into(),
-                    });
-                }
+        let came = self.site().pump(deadline, turn);
+        self.collect();
+        came
+    }
+}
+
+impl<C: Connector> Site<'_, C> {
+    /// Brings in what has arrived; waits for something if there is nothing, or for somebody else to have brought something
+    /// in. False when the deadline came first.
+    ///
+    /// # Errors
+    ///
+    /// The system is down, and there is nothing that has not been brought in.
+    pub(crate) fn pump(&mut self, deadline: Deadline, turn: Turn) -> Result<bool, ReceiveError> {
+        let shared = self.hold.is_shared();
+        loop {
+            let mut core = self.hold.core();
+            // Another thread was here before us.
+            if shared && self.owner && !core.arrivals.is_empty() {
+                return Ok(true);
             }
+            // Once the system is down, what the peers had sent is still there, and nothing more will come.
+            let deadline = if core.down { Deadline::Now } else { deadline };
+            let hot = core.take_hot_turn(turn);
+            let wait = if hot || shared {
+                Deadline::Now
+            } else {
+                deadline
+            };
+            let came = core.bring_in(wait, turn).map_err(epoll_failed)? || hot;
+            if came {
+                core.waiters.ring();
+                if !self.owner && !core.arrivals.is_empty() {
+                    core.sound_alarm();
+                }
+                return Ok(true);
+            }
+            if core.down {
+                return Err(ReceiveError::SystemDown);
+            }
+            if deadline.passed() {
+                return Ok(false);
+            }
+            if shared {
+                let parked = Parked::new(&mut core, self.seat);
+                let epoll = Arc::clone(&core.epoll);
+                drop(core);
+                let here = PollFd::new(&*epoll, PollFlags::IN);
+                let waited = parked.wait(&[here], deadline);
+                parked.leave(&mut self.hold.core());
+                waited.map_err(epoll_failed)?;
+            }
+        }
+    }
+}
+
+fn epoll_failed(error: Errno) -> ReceiveError {
+    ReceiveError::Io {
+        op: "epoll_wait",
+        source: error.into(),
+    }
+}
+
+impl<C: Connector> Core<C> {
+    /// Brings in what epoll tells of; waits for it. False when the deadline came first, or a signal.
+    fn bring_in(&mut self, deadline: Deadline, turn: Turn) -> rustix::io::Result<bool> {
+        let mut space = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+        let ready = match epoll::wait(&self.epoll, &mut space, wait_time(deadline).as_ref()) {
+            Ok((ready, _)) => ready,
+            Err(Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error),
         };
         for event in ready.iter() {
             match event.data.u64() {
@@ -126,7 +184,7 @@ impl<C: Connector> Inbox<C> {
                 }
             }
         }
-        Ok(true)
+        Ok(!ready.is_empty())
     }
 
     /// Brings in what the connection holds that is not in epoll, if there is one. False when that was nothing, and then
@@ -151,7 +209,7 @@ impl<C: Connector> Inbox<C> {
         if self.hot.get().is_none()
             && !self.watched.get()
             && let Some(peer) = self.peers.get_mut(number)
-            && epoll::delete(&self.epoll, &peer.socket).is_ok()
+            && epoll::delete(&self.epoll, &*peer.socket).is_ok()
         {
             self.hot.set(Some(number));
             self.batches = self.has_room_for(Batch::CAPACITY);
@@ -181,7 +239,7 @@ impl<C: Connector> Inbox<C> {
         };
         let bytes = match turn {
             Turn::Answer | Turn::Stream => STREAM,
-            Turn::All => rustix::io::ioctl_fionread(&peer.socket).unwrap_or(STREAM),
+            Turn::All => rustix::io::ioctl_fionread(&*peer.socket).unwrap_or(STREAM),
         };
         let until = self.intake.received().saturating_add(bytes);
         let mut datagrams = turn.datagrams();
@@ -194,12 +252,12 @@ impl<C: Connector> Inbox<C> {
             let look = if turn == Turn::Stream && batches && peer.streams_short() {
                 datagrams = datagrams.saturating_sub(Batch::CAPACITY);
                 peer.receive_batch(&mut self.intake, |arrival| {
-                    accept(&mut self.queue, pid, arrival)
+                    accept(&mut self.arrivals, pid, arrival)
                 })
             } else {
                 datagrams -= 1;
                 let arrival = peer.receive(&mut self.intake);
-                accept(&mut self.queue, pid, arrival)
+                accept(&mut self.arrivals, pid, arrival)
             };
             match look {
                 Look::More if self.intake.received() < until => {}
@@ -215,16 +273,16 @@ impl<C: Connector> Inbox<C> {
 }
 
 /// What follows from what a look found.
-pub(crate) fn accept(queue: &mut Queue, from: Pid, arrival: Arrival) -> Look {
+pub(crate) fn accept(arrivals: &mut Arrivals, from: Pid, arrival: Arrival) -> Look {
     match arrival {
-        Arrival::Message(message) => queue.push(message),
+        Arrival::Message(message) => arrivals.push(message),
         Arrival::Part => {}
-        Arrival::Lost => queue.push_loss(Loss::Message { from: Some(from) }),
+        Arrival::Lost => arrivals.push_loss(Loss::Message { from: Some(from) }),
         Arrival::Nothing => return Look::Nothing,
         Arrival::Ended(Ending::Closed) => return Look::Ended(Standing::Broken),
         Arrival::Ended(Ending::NoRoom) => return Look::Ended(Standing::Missed),
         Arrival::Ended(Ending::Broken(cause)) => {
-            queue.push_loss(Loss::Connection { from, cause });
+            arrivals.push_loss(Loss::Connection { from, cause });
             return Look::Ended(Standing::Broken);
         }
     }

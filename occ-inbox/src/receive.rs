@@ -189,6 +189,7 @@ impl<C: Connector> Inbox<C> {
         wanted: Wanted<'_>,
         mut look: impl FnMut(&mut Held) -> Option<R>,
     ) -> Result<Option<(Held, R)>, ReceiveError> {
+        self.collect();
         let mut seen = from;
         let mut swept = None;
         loop {
@@ -215,7 +216,7 @@ impl<C: Connector> Inbox<C> {
         match value.map_or_else(|| message.decode(), Ok) {
             Ok(value) => {
                 if let Some(sent) = message.into_sent() {
-                    self.intake.give_back(sent);
+                    self.hold.core().intake.give_back(sent);
                 }
                 Ok(value)
             }

@@ -1,16 +1,20 @@
 //! Sending: a connection where there is none, room where there is none, and one rule for those that are gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use occ_sck::{Blob, BlobError, Deadline, Packet, Socket, Term, kind};
 use rustix::event::{PollFd, PollFlags};
-use rustix::io::Errno;
 
 use crate::connector::{Connector, Lost, Refusal, Standing};
+use crate::core::Core;
 use crate::error::{ReceiveError, SendError};
 use crate::inbox::Inbox;
 use crate::message::Message;
 use crate::pid::Pid;
+use crate::pump::Turn;
+use crate::site::Site;
+use crate::wait::Parked;
 
 /// How long one who does not want to wait waits for a connection to be made. Whoever makes it answers at once;
 /// but the peer has to be told as well, and may not be listening.
@@ -20,11 +24,11 @@ const ANSWER: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(5);
 
 /// Memory that is kept from one message to the next.
-const KEPT: usize = 1 << 20;
+pub(crate) const KEPT: usize = 1 << 20;
 
 /// How a message is to be sent.
 #[derive(Clone, Copy)]
-enum Way {
+pub(crate) enum Way {
     /// In parts, waiting for as long as it takes.
     Parts,
     /// Whole or not at all, by a deadline.
@@ -89,38 +93,56 @@ impl<C: Connector> Inbox<C> {
     }
 
     fn send_by<T: Term>(&mut self, to: Pid, value: &T, way: Way) -> Result<(), SendError> {
-        // Encode first: a value that cannot be encoded costs its sender an error, and nobody anything.
         let mut packet = std::mem::take(&mut self.packet);
-        let result = packet
-            .fill(kind::USER, value)
-            .map_err(SendError::from)
-            .and_then(|()| self.send_packet(to, &mut packet, way));
+        let result = self.site().send(to, value, way, &mut packet);
         if packet.payload().len() <= KEPT {
             self.packet = packet;
         }
         self.streaming = false;
         result
     }
+}
+
+impl<C: Connector> Site<'_, C> {
+    /// Sends `value`, by way of `packet`.
+    pub(crate) fn send<T: Term>(
+        &mut self,
+        to: Pid,
+        value: &T,
+        way: Way,
+        packet: &mut Packet,
+    ) -> Result<(), SendError> {
+        // Encode first: a value that cannot be encoded costs its sender an error, and nobody anything.
+        packet.fill(kind::USER, value)?;
+        self.send_packet(to, packet, way)
+    }
 
     fn send_packet(&mut self, to: Pid, packet: &mut Packet, way: Way) -> Result<(), SendError> {
-        if to == self.me {
+        let mut core = self.hold.core();
+        if to == core.me && !core.gone {
             let envelope = std::mem::take(packet).into_envelope();
-            self.queue.push(Message::sent(to, envelope));
+            core.arrivals.push(Message::sent(to, envelope));
+            core.waiters.ring();
+            if !self.owner {
+                core.sound_alarm();
+            }
             return Ok(());
         }
-        if self.down {
+        if core.down {
             return Err(SendError::SystemDown);
         }
+        drop(core);
         let mut blob = None;
         loop {
-            let number = match self.peers.number(to) {
+            let number = self.core().peers.number(to);
+            let number = match number {
                 Some(number) => number,
                 None => self.connect(to, way.connected_by())?,
             };
             let sending = match way {
                 Way::Parts => self.send_parts(to, number, packet)?,
                 Way::Whole(deadline) if packet.parts() == 1 => {
-                    self.transmit(to, number, deadline, |socket| {
+                    self.transmit(to, number, deadline, None, |socket| {
                         packet.send_part(0, socket, &[], Deadline::Now)
                     })?
                 }
@@ -130,7 +152,7 @@ impl<C: Connector> Inbox<C> {
                         none => none.insert(Blob::new(packet.payload()).map_err(of_blob)?),
                     };
                     let (key, name) = (packet.key(), packet.type_name());
-                    self.transmit(to, number, deadline, |socket| {
+                    self.transmit(to, number, deadline, None, |socket| {
                         Packet::forward_blob(kind::USER, key, name, blob, socket, Deadline::Now)
                     })?
                 }
@@ -149,48 +171,86 @@ impl<C: Connector> Inbox<C> {
         number: u64,
         packet: &mut Packet,
     ) -> Result<Sending, SendError> {
-        if let Some(peer) = self.peers.get_mut(number) {
-            packet.set_id(peer.number_message());
-        }
-        for part in 0..packet.parts() {
-            let sending = self.transmit(to, number, Deadline::Never, |socket| {
-                packet.send_part(part, socket, &[], Deadline::Now)
+        if packet.parts() == 1 {
+            return self.transmit(to, number, Deadline::Never, None, |socket| {
+                packet.send_part(0, socket, &[], Deadline::Now)
             });
-            if sending.is_err() && part > 0 {
-                // Half a message is on its way, and the peer would take the next for the rest of it.
-                self.close(number);
-                self.standing.insert(to, Standing::Broken);
-            }
-            if sending? == Sending::Ended {
-                return Ok(Sending::Ended);
+        }
+        let Some(turn) = self.begin_parts(number)? else {
+            return Ok(Sending::Ended);
+        };
+        packet.set_id(turn);
+        let mut message = Underway {
+            site: self,
+            to,
+            number,
+            sent: 0,
+        };
+        for part in 0..packet.parts() {
+            let attempt = |socket: &Socket| packet.send_part(part, socket, &[], Deadline::Now);
+            let site = &mut *message.site;
+            match site.transmit(to, number, Deadline::Never, Some(turn), attempt)? {
+                Sending::Done => message.sent += 1,
+                Sending::Ended => return Ok(Sending::Ended),
             }
         }
+        message.end();
         Ok(Sending::Done)
     }
 
-    /// Does `attempt` until there is room, taking in what arrives meanwhile.
+    /// Waits until nobody else is in the middle of a message on this connection, and has it for oneself. The number of the
+    /// message; `None` if the connection has ended.
+    fn begin_parts(&mut self, number: u64) -> Result<Option<u32>, SendError> {
+        loop {
+            let mut core = self.core();
+            let Some(peer) = core.peers.get_mut(number) else {
+                return Ok(None);
+            };
+            if peer.sender.is_none() {
+                let turn = peer.number_message();
+                peer.sender = Some(turn);
+                return Ok(Some(turn));
+            }
+            drop(core);
+            self.wait_for_room(number, None, Deadline::Never)?;
+        }
+    }
+
+    /// Does `attempt` until there is room, taking in what arrives meanwhile. `turn` is that of who is in the middle of a
+    /// message; all others wait until that one is done.
     fn transmit(
         &mut self,
         to: Pid,
         number: u64,
         deadline: Deadline,
+        turn: Option<u32>,
         attempt: impl Fn(&Socket) -> Result<(), occ_sck::SendError>,
     ) -> Result<Sending, SendError> {
         loop {
+            let mut core = self.core();
             // It may have ended while we waited.
-            let Some(peer) = self.peers.get_mut(number) else {
+            let Some(peer) = core.peers.get_mut(number) else {
                 return Ok(Sending::Ended);
             };
-            match attempt(&peer.socket) {
+            let sent = if peer.sender == turn {
+                attempt(&peer.socket)
+            } else {
+                Err(occ_sck::SendError::Full)
+            };
+            match sent {
                 Ok(()) => return Ok(Sending::Done),
                 Err(occ_sck::SendError::Full) if deadline.passed() => {
                     return Err(SendError::Full { to });
                 }
-                Err(occ_sck::SendError::Full) => self.wait_for_room(number, deadline)?,
+                Err(occ_sck::SendError::Full) => {
+                    drop(core);
+                    self.wait_for_room(number, turn, deadline)?;
+                }
                 Err(occ_sck::SendError::Closed) => {
                     // What it had sent before it closed is still to be received.
-                    let standing = self.close(number).unwrap_or(Standing::Broken);
-                    self.standing.insert(to, standing);
+                    let standing = core.close(number).unwrap_or(Standing::Broken);
+                    core.standing.insert(to, standing);
+                    core.waiters.ring();
                     return Ok(Sending::Ended);
                 }
                 // A long message goes as a descriptor, and the kernel lets a user without privileges have so many under
@@ -199,7 +259,8 @@ impl<C: Connector> Inbox<C> {
                     if deadline.passed() {
                         return Err(SendError::Full { to });
                     }
-                    self.wait_a_little(deadline)?;
+                    drop(core);
+                    self.take_in(deadline.no_later_than(MOMENT))?;
                 }
                 Err(occ_sck::SendError::Io { op, source }) => {
                     return Err(SendError::Io { op, source });
@@ -214,43 +275,55 @@ impl<C: Connector> Inbox<C> {
         }
     }
 
-    /// Waits until the peer has room or something has arrived here, and takes that in.
-    fn wait_for_room(&mut self, number: u64, deadline: Deadline) -> Result<(), SendError> {
-        self.cool_or_close();
-        let Some(peer) = self.peers.get_mut(number) else {
+    /// Waits until the peer has room, or it is one's turn, or something has arrived here, and takes that in.
+    fn wait_for_room(
+        &mut self,
+        number: u64,
+        turn: Option<u32>,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let shared = self.hold.is_shared();
+        let mut core = self.hold.core();
+        core.cool_or_close();
+        let Some(peer) = core.peers.get_mut(number) else {
             return Ok(());
         };
-        let mut fds = [
-            PollFd::new(&peer.socket, PollFlags::OUT),
-            PollFd::new(&self.epoll, PollFlags::IN),
-        ];
-        let arrived = match rustix::event::poll(&mut fds, deadline.timespec().as_ref()) {
-            Ok(_) => !fds[1].revents().is_empty(),
-            Err(Errno::INTR) => false,
-            Err(source) => {
-                return Err(SendError::Io {
-                    op: "poll",
-                    source: source.into(),
-                });
-            }
+        // Whoever is in the middle of a message rings when it is done.
+        let room = if peer.sender == turn {
+            PollFlags::OUT
+        } else {
+            PollFlags::empty()
         };
-        if arrived {
-            self.streaming = true;
-            match self.pump(Deadline::Now) {
-                Err(ReceiveError::Io { op, source }) => return Err(SendError::Io { op, source }),
-                _ if self.down => return Err(SendError::SystemDown),
-                _ => {}
-            }
+        let socket = Arc::clone(&peer.socket);
+        let epoll = Arc::clone(&core.epoll);
+        let parked = if shared {
+            Parked::new(&mut core, self.seat)
+        } else {
+            Parked::ALONE
+        };
+        drop(core);
+        let fds = [
+            PollFd::new(&*socket, room),
+            PollFd::new(&*epoll, PollFlags::IN),
+        ];
+        let waited = parked.wait(&fds, deadline);
+        parked.leave(&mut self.core());
+        let waited = waited.map_err(|source| SendError::Io {
+            op: "poll",
+            source: source.into(),
+        })?;
+        if !waited[1].is_empty() {
+            self.take_in(Deadline::Now)?;
         }
         Ok(())
     }
 
-    /// Waits for something to arrive, or for a moment, where the kernel does not tell when there is room.
-    fn wait_a_little(&mut self, deadline: Deadline) -> Result<(), SendError> {
-        self.streaming = true;
-        match self.pump(deadline.no_later_than(MOMENT)) {
+    /// Takes in what arrives until the deadline.
+    fn take_in(&mut self, deadline: Deadline) -> Result<(), SendError> {
+        let came = self.pump(deadline, Turn::Stream);
+        match came {
             Err(ReceiveError::Io { op, source }) => Err(SendError::Io { op, source }),
-            _ if self.down => Err(SendError::SystemDown),
+            _ if self.core().down => Err(SendError::SystemDown),
             _ => Ok(()),
         }
     }
@@ -258,59 +331,85 @@ impl<C: Connector> Inbox<C> {
     /// A connection has ended: finds out whether its process has too, unless there is another connection by
     /// now. One rule, whatever state it was in.
     fn after_the_end(&mut self, to: Pid, deadline: Deadline) -> Result<(), SendError> {
-        if self.peers.number(to).is_some() {
+        let core = self.core();
+        if core.peers.number(to).is_some() {
             return Ok(());
         }
         // Not asked for again at once: the peer would be no better off, and we would go on for ever.
-        if self.standing.get(&to) == Some(&Standing::Missed) {
+        if core.standing.get(&to) == Some(&Standing::Missed) {
             return Err(refusal(to, Refusal::TooManyPeers));
         }
+        drop(core);
         self.connect(to, deadline).map(drop)
     }
 
     /// Asks for a connection, and waits for the answer.
     fn connect(&mut self, to: Pid, deadline: Deadline) -> Result<u64, SendError> {
-        self.refused = None;
-        // The other one may have asked first, and the answer may be here.
-        self.hear();
-        if let Some(answer) = self.answer(to) {
-            return answer;
-        }
-        if self.down {
-            return Err(SendError::SystemDown);
-        }
-        let standing = self.standing.get(&to).copied().unwrap_or(Standing::New);
-        self.asked = Some(to);
-        let answer = self.ask(to, standing, deadline);
-        self.asked = None;
+        let ask = self.core().asks.begin(to);
+        let answer = self.ask(ask, to, deadline);
+        self.core().asks.end(ask);
         answer
     }
 
-    fn ask(&mut self, to: Pid, standing: Standing, deadline: Deadline) -> Result<u64, SendError> {
+    fn ask(&mut self, ask: u64, to: Pid, deadline: Deadline) -> Result<u64, SendError> {
         let down = |Lost| SendError::SystemDown;
-        self.connector.request(to, standing).map_err(down)?;
-        loop {
-            self.attend(deadline).map_err(down)?;
-            if let Some(answer) = self.answer(to) {
-                return answer;
-            }
-            if deadline.passed() {
-                return Err(match standing {
-                    // It has ended the connection, and nobody has called it dead.
-                    Standing::Broken => SendError::NoInbox { to },
-                    Standing::New | Standing::Missed => SendError::Full { to },
-                });
-            }
+        let mut core = self.hold.core();
+        // The other one may have asked first, and the answer may be here.
+        core.hear();
+        core.waiters.ring();
+        if let Some(answer) = answer(&core, ask, to) {
+            return answer;
         }
+        if core.down {
+            return Err(SendError::SystemDown);
+        }
+        let standing = core.standing.get(&to).copied().unwrap_or(Standing::New);
+        core.connector.request(to, standing).map_err(down)?;
+        core.asks.requested(ask);
+        drop(core);
+        let answered = self.attend_until(deadline, |core| answer(core, ask, to));
+        answered.map_err(down)?.unwrap_or(Err(match standing {
+            // It has ended the connection, and nobody has called it dead.
+            Standing::Broken => SendError::NoInbox { to },
+            Standing::New | Standing::Missed => SendError::Full { to },
+        }))
     }
+}
 
-    /// Whether there is a connection with `to`, as far as has been heard.
-    fn answer(&mut self, to: Pid) -> Option<Result<u64, SendError>> {
-        if let Some(number) = self.peers.number(to) {
-            return Some(Ok(number));
+/// Whether there is a connection with `to`, as far as has been heard.
+fn answer<C>(core: &Core<C>, ask: u64, to: Pid) -> Option<Result<u64, SendError>> {
+    match core.peers.number(to) {
+        Some(number) => Some(Ok(number)),
+        None => core.asks.refusal(ask).map(|why| Err(refusal(to, why))),
+    }
+}
+
+/// A message of several parts that is under way: nobody else sends on its connection until it has come to its end.
+struct Underway<'a, 'b, C: Connector> {
+    site: &'a mut Site<'b, C>,
+    to: Pid,
+    number: u64,
+    sent: u32,
+}
+
+impl<C: Connector> Underway<'_, '_, C> {
+    /// All of it has been sent.
+    fn end(mut self) {
+        self.sent = 0;
+    }
+}
+
+impl<C: Connector> Drop for Underway<'_, '_, C> {
+    fn drop(&mut self) {
+        let mut core = self.site.core();
+        if self.sent > 0 {
+            // Half a message is on its way, and the peer would take the next for the rest of it.
+            core.close(self.number);
+            core.standing.entry(self.to).or_insert(Standing::Broken);
+        } else if let Some(peer) = core.peers.get_mut(self.number) {
+            peer.sender = None;
         }
-        let refused = self.refused.take_if(|(refused, _)| *refused == to);
-        refused.map(|(_, why)| Err(refusal(to, why)))
+        core.waiters.ring();
     }
 }
 

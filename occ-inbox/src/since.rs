@@ -26,6 +26,7 @@ impl<C: Connector> Inbox<C> {
 
     /// A number that this inbox gives once: a mark at this moment, for who names things by numbers.
     pub fn pass(&mut self) -> u64 {
+        self.collect();
         self.queue.pass()
     }
 
@@ -89,6 +90,7 @@ impl<C: Connector> Since<'_, C> {
 
     /// Throws away those from the system in memory that are a `T` and that `unwanted` says yes to.
     pub fn forget<T: 'static>(&mut self, unwanted: impl Fn(&T) -> bool) {
+        self.inbox.collect();
         self.inbox.queue.forget(self.from, unwanted);
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use occ_test_support::LIMIT;
 use occ_test_support::lifeline::{Hold, Lifeline};
 use occasional::{
-    Down, ExitReason, Pid, ReceiveError, SendError, SpawnError, StartError, SystemError, receive,
-    receive_any_timeout, self_pid, send, spawn, spawn_monitor, start,
+    Down, ExitReason, Handle, Pid, ReceiveError, SendError, SpawnError, StartError, SystemError,
+    receive, receive_any_timeout, self_pid, send, spawn, spawn_monitor, start,
 };
 
 use crate::gate::{Gate, Place};
@@ -16,7 +16,7 @@ use crate::sys::Fork;
 fn nothing() {}
 
 /// Every free function, in a fork of a process. The status tells which was not refused.
-fn everything_is_refused(pid: Pid, monitor: occasional::MonitorRef) -> i32 {
+fn everything_is_refused(pid: Pid, monitor: occasional::MonitorRef, handle: &Handle) -> i32 {
     let limit = Duration::ZERO;
     let spawns = [
         spawn(nothing, ()).map(drop),
@@ -34,6 +34,10 @@ fn everything_is_refused(pid: Pid, monitor: occasional::MonitorRef) -> i32 {
         send(pid, 1_u8),
         occasional::try_send(pid, 1_u8),
         occasional::send_timeout(pid, 1_u8, limit),
+        occasional::handle().map(drop),
+        handle.send(pid, 1_u8),
+        handle.try_send(pid, 1_u8),
+        handle.send_timeout(pid, 1_u8, limit),
     ];
     let receives = [
         receive::<u8>().map(drop),
@@ -45,6 +49,9 @@ fn everything_is_refused(pid: Pid, monitor: occasional::MonitorRef) -> i32 {
         occasional::receive_map(|_| Some(())),
         occasional::receive_map_timeout(limit, |_| Some(())).map(drop),
         occasional::flush().map(drop),
+        occasional::make_ref().map(drop),
+        occasional::since(monitor).receive::<u8>().map(drop),
+        occasional::receive! { _: u8 => (), after limit => () },
     ];
     let forked = spawns
         .iter()
@@ -74,7 +81,8 @@ fn forks() -> anyhow::Result<()> {
     let me = self_pid();
     let monitor = occasional::monitor(spawn(nothing, ())?)?;
     send(me, "kept".to_owned())?;
-    let status = Fork::new(|| everything_is_refused(me, monitor)).wait();
+    let handle = occasional::handle()?;
+    let status = Fork::new(|| everything_is_refused(me, monitor, &handle)).wait();
     assert_eq!(status, 0, "call number {} was not refused", status - 10);
     // The fork has taken nothing, and its end was nobody's.
     assert_eq!(receive::<String>()?, "kept");

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::Process;
 use crate::control::Control;
+use crate::handle::Handle;
 
 impl Process {
     /// Sends `value` to `to`; waits while that one has no room.
@@ -161,6 +162,22 @@ impl Process {
         pick: impl FnMut(&Message) -> Option<R>,
     ) -> Result<Option<R>, ReceiveError> {
         self.inbox()?.receive_map_timeout(limit, pick)
+    }
+
+    /// A handle, for other threads of this process to send by.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn handle(&mut self) -> Result<Handle, SendError> {
+        if self.is_fork() {
+            return Err(SendError::Forked);
+        }
+        let handle = self.open().and_then(Inbox::handle);
+        handle.map(Handle::new).map_err(|source| SendError::Io {
+            op: "fcntl(F_DUPFD_CLOEXEC)",
+            source,
+        })
     }
 
     /// A new reference, and a mark at this moment.

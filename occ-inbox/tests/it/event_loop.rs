@@ -1,0 +1,104 @@
+//! An inbox in somebody else's event loop.
+
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+use occ_inbox::{Inbox, Socket, Wired};
+use occ_test_support::{LIMIT, within};
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+
+use crate::{pid, put};
+
+const NOW: Duration = Duration::ZERO;
+
+fn wired() -> (Inbox<Wired>, Socket) {
+    let (ours, theirs) = Socket::pair().unwrap();
+    let one = Inbox::new(pid(1), Wired::new([(pid(2), ours)]).unwrap()).unwrap();
+    (one, theirs)
+}
+
+fn is_readable(inbox: &Inbox<Wired>) -> bool {
+    let mut fds = [PollFd::new(inbox, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
+}
+
+fn wait(inbox: &Inbox<Wired>) {
+    let mut fds = [PollFd::new(inbox, PollFlags::IN)];
+    poll(&mut fds, None).unwrap();
+}
+
+#[test]
+fn it_is_readable_when_something_has_come_and_not_after_a_tick() {
+    within(LIMIT, || {
+        let (mut one, two) = wired();
+        one.tick().unwrap();
+        assert!(!is_readable(&one));
+        for round in 1..=3_u32 {
+            for number in 0..100 * round {
+                put(&two, &number);
+            }
+            wait(&one);
+            assert_eq!(one.tick().unwrap(), 100 * round as usize);
+            assert!(!is_readable(&one), "in round {round}");
+            // It brings in, and takes nothing.
+            assert_eq!(one.tick().unwrap(), 100 * round as usize);
+            for number in 0..100 * round {
+                assert_eq!(one.receive_timeout(NOW).unwrap(), Some(number));
+            }
+            assert!(one.is_empty());
+        }
+    });
+}
+
+#[test]
+fn it_is_readable_when_another_thread_has_brought_something_in() {
+    within(LIMIT, || {
+        let (mut one, _two) = wired();
+        one.tick().unwrap();
+        // The descriptor is asked for before there is a handle, and stays the same.
+        let before = one.as_fd().try_clone_to_owned().unwrap();
+        let handle = one.handle().unwrap();
+        assert!(!is_readable(&one));
+        for round in 0..100_u32 {
+            thread::scope(|scope| {
+                scope.spawn(|| handle.send(pid(1), &round).unwrap());
+                poll(&mut [PollFd::new(&before, PollFlags::IN)], None).unwrap();
+            });
+            assert_eq!(one.tick().unwrap(), 1);
+            assert!(!is_readable(&one));
+            assert_eq!(one.receive_timeout(NOW).unwrap(), Some(round));
+        }
+    });
+}
+
+/// An edge-triggered loop is told once, and looks once.
+#[test]
+fn an_edge_triggered_loop_misses_nothing() {
+    const COUNT: u32 = 20_000;
+    within(LIMIT, || {
+        let (mut one, two) = wired();
+        let watch = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let edge = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&watch, &one, epoll::EventData::new_u64(0), edge).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..COUNT {
+                    put(&two, &number);
+                }
+            });
+            let mut next = 0;
+            let mut events = Vec::with_capacity(4);
+            while next < COUNT {
+                events.clear();
+                epoll::wait(&watch, spare_capacity(&mut events), None).unwrap();
+                one.tick().unwrap();
+                while let Some(number) = one.receive_timeout::<u32>(NOW).unwrap() {
+                    assert_eq!(number, next);
+                    next += 1;
+                }
+            }
+        });
+    });
+}
