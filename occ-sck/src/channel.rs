@@ -94,6 +94,12 @@ impl Channel {
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
         self.fill(value)?;
+        let sent = self.send_parts(fds);
+        self.packet.close_fds();
+        sent
+    }
+
+    fn send_parts(&self, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         for part in 0..self.packet.parts() {
             if let Err(error) = self
                 .packet
@@ -122,7 +128,9 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let deadline = Deadline::after(limit);
         self.fill(value)?;
-        Ok(self.packet.send_whole(&self.socket, &[], deadline)?)
+        let sent = self.packet.send_whole(&self.socket, &[], deadline);
+        self.packet.close_fds();
+        Ok(sent?)
     }
 
     fn fill<T: Term>(&mut self, value: &T) -> Result<(), ChannelError> {
@@ -140,7 +148,7 @@ impl Channel {
     /// consumed, and the next can be received. A malformed frame ends the connection.
     pub fn receive<T: DeserializeOwned + 'static>(&mut self) -> Result<Option<T>, ChannelError> {
         self.next(Deadline::Never)?
-            .map(|envelope| envelope.decode())
+            .map(Envelope::into_value)
             .transpose()
             .map_err(Into::into)
     }
@@ -156,7 +164,7 @@ impl Channel {
         limit: Duration,
     ) -> Result<Option<T>, ChannelError> {
         self.next(Deadline::after(limit))?
-            .map(|envelope| envelope.decode())
+            .map(Envelope::into_value)
             .transpose()
             .map_err(Into::into)
     }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use serde::de::DeserializeOwned;
 
 use crate::blob::Blob;
+use crate::carried::Decoding;
 use crate::error::{BlobError, DecodeError};
 use crate::value::{TypeKey, decode, type_name_of};
 
@@ -34,7 +35,7 @@ pub struct Envelope {
     pub(crate) blob_name: String,
     /// The encoded value.
     pub body: Body,
-    /// File descriptors that came with it.
+    /// File descriptors that came with it: those in the value first.
     pub fds: Vec<OwnedFd>,
 }
 
@@ -78,22 +79,74 @@ impl Envelope {
         self.key == TypeKey::of::<T>()
     }
 
-    /// The value.
+    /// The value, at a look: descriptors in it are duplicates, and the message keeps its own.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::WrongType`] when something else was sent; else the bytes are no `T`.
+    /// [`DecodeError::WrongType`] when something else was sent, [`DecodeError::Fds`] when a descriptor is not there
+    /// or cannot be duplicated; else the bytes are no `T`.
     pub fn decode<T: DeserializeOwned + 'static>(&self) -> Result<T, DecodeError> {
-        if !self.is::<T>() {
-            return Err(DecodeError::WrongType {
-                expected: type_name_of::<T>(),
-                found: self.type_name().to_owned(),
-            });
+        self.expect::<T>()?;
+        let scope = Decoding::lending(&self.fds);
+        let value = decode_body(&self.body);
+        match scope.end() {
+            Ok(_) => value,
+            Err(source) => Err(DecodeError::Fds {
+                type_name: type_name_of::<T>(),
+                source,
+            }),
         }
-        let bytes = self.bytes().map_err(|source| DecodeError::Blob {
-            type_name: type_name_of::<T>(),
-            source,
-        })?;
-        decode(&bytes)
+    }
+
+    /// The value. Descriptors in it are moved there; what came besides is closed, and so is all of them on an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Envelope::decode`].
+    pub fn into_value<T: DeserializeOwned + 'static>(self) -> Result<T, DecodeError> {
+        self.into_value_and_fds().map(|(value, _)| value)
+    }
+
+    /// The value, and the descriptors that came besides, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Envelope::into_value`].
+    pub fn into_value_and_fds<T: DeserializeOwned + 'static>(
+        self,
+    ) -> Result<(T, Vec<OwnedFd>), DecodeError> {
+        self.expect::<T>()?;
+        let scope = Decoding::giving(self.fds);
+        let value = decode_body(&self.body);
+        match scope.end() {
+            Ok(rest) => Ok((value?, rest)),
+            Err(source) => Err(DecodeError::Fds {
+                type_name: type_name_of::<T>(),
+                source,
+            }),
+        }
+    }
+
+    fn expect<T: 'static>(&self) -> Result<(), DecodeError> {
+        if self.is::<T>() {
+            return Ok(());
+        }
+        Err(DecodeError::WrongType {
+            expected: type_name_of::<T>(),
+            found: self.type_name().to_owned(),
+        })
+    }
+}
+
+fn decode_body<T: DeserializeOwned>(body: &Body) -> Result<T, DecodeError> {
+    match body {
+        Body::Inline { bytes, at } => decode(&bytes[*at..]),
+        Body::Blob(blob) => {
+            let bytes = blob.read().map_err(|source| DecodeError::Blob {
+                type_name: type_name_of::<T>(),
+                source,
+            })?;
+            decode(&bytes)
+        }
     }
 }

@@ -17,6 +17,61 @@ pub struct EncodeError {
     pub source: Cause,
 }
 
+/// A descriptor in a value that cannot travel, or has not arrived: the source of an [`EncodeError`] and of a
+/// [`DecodeError::Fds`].
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FdError {
+    /// The value is encoded or decoded otherwise than in a message. Only a message takes descriptors along.
+    #[error("a file descriptor travels in a message only, and this is none")]
+    Outside,
+    /// More than one message can carry.
+    #[error("{given} file descriptors in one message: the limit is {limit}")]
+    TooMany {
+        /// How many are in the value.
+        given: usize,
+        /// How many there may be: 253, and one less where the value travels in a memory file.
+        limit: usize,
+    },
+    /// This process has no room for another descriptor.
+    #[error("cannot duplicate a file descriptor")]
+    Duplicate {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The value names a descriptor that has not come with it.
+    #[error("file descriptor {index} is missing: {came} came with the value, counted from 0")]
+    Missing {
+        /// Its number, counted from 0.
+        index: u32,
+        /// How many came.
+        came: usize,
+    },
+    /// The value names a descriptor that it has named before.
+    #[error("file descriptor {index} is in the value twice")]
+    Twice {
+        /// Its number, counted from 0.
+        index: u32,
+    },
+}
+
+impl FdError {
+    /// The same once more: for the code in between, and for the end.
+    pub(crate) fn again(&self) -> FdError {
+        match self {
+            FdError::Outside => FdError::Outside,
+            &FdError::TooMany { given, limit } => FdError::TooMany { given, limit },
+            FdError::Duplicate { source } => FdError::Duplicate {
+                source: source
+                    .raw_os_error()
+                    .map_or_else(|| source.kind().into(), io::Error::from_raw_os_error),
+            },
+            &FdError::Missing { index, came } => FdError::Missing { index, came },
+            &FdError::Twice { index } => FdError::Twice { index },
+        }
+    }
+}
+
 /// Bytes that are not the value they were taken for.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -46,6 +101,14 @@ pub enum DecodeError {
         expected: &'static str,
         /// The type that was sent.
         found: String,
+    },
+    /// A descriptor that the value names has not come, is named twice, or cannot be duplicated.
+    #[error("cannot decode a `{type_name}`")]
+    Fds {
+        /// The type that was asked for.
+        type_name: &'static str,
+        /// What is wrong with them.
+        source: FdError,
     },
     /// The bytes travel in a memory file that could not be read.
     #[error("cannot read the bytes of a `{type_name}`")]

@@ -9,6 +9,7 @@
 //! - [`Packet`] is a value made ready to be sent; [`Assembler`] turns datagrams back into an
 //!   [`Envelope`]. Neither does any I/O of its own, so both fit any event loop.
 //! - [`Socket`] sends and receives datagrams with file descriptors and the kernel's word on the sender.
+//! - [`Fd`] is a file descriptor inside a value, wherever in it.
 //! - [`Blob`] is bytes in sealed memory that travel as one file descriptor, whatever their number.
 //!
 //! A value is encoded before the socket is touched; what the format cannot carry is an error that names the
@@ -36,11 +37,13 @@ mod assemble;
 mod batch;
 mod blob;
 mod bytes;
+mod carried;
 mod channel;
 mod deadline;
 mod encoder;
 mod envelope;
 mod error;
+mod fd;
 mod frame;
 mod packet;
 mod socket;
@@ -55,8 +58,9 @@ pub use channel::Channel;
 pub use deadline::Deadline;
 pub use envelope::{Body, Envelope};
 pub use error::{
-    BlobError, ChannelError, DecodeError, EncodeError, FrameError, ReceiveError, SendError,
+    BlobError, ChannelError, DecodeError, EncodeError, FdError, FrameError, ReceiveError, SendError,
 };
+pub use fd::Fd;
 pub use frame::{HEADER, Header, MAX_DATAGRAM, MAX_NAME, PART, kind, room};
 pub use packet::Packet;
 pub use socket::{Credentials, MAX_FDS, Received, Socket};

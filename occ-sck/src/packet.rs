@@ -2,16 +2,17 @@
 //! connection nothing.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::Serialize;
 
 use crate::blob::Blob;
+use crate::carried::Encoding;
 use crate::deadline::Deadline;
 use crate::envelope::{Body, Envelope};
 use crate::error::{EncodeError, SendError};
 use crate::frame::{FLAG_BLOB, HEADER, Header, MAX_NAME, PART, parts_of};
-use crate::socket::Socket;
+use crate::socket::{MAX_FDS, Socket};
 use crate::value::{TypeKey, encode_into, type_name_of};
 
 /// A value, encoded and framed.
@@ -47,6 +48,8 @@ pub struct Packet {
     /// Header, name and payload in one piece, so that a message of one part is one slice.
     frame: Vec<u8>,
     header: Header,
+    /// Duplicates of the descriptors in the value.
+    fds: Vec<OwnedFd>,
 }
 
 impl Packet {
@@ -56,6 +59,7 @@ impl Packet {
         Packet {
             frame: Header::empty().to_bytes().to_vec(),
             header: Header::empty(),
+            fds: Vec::new(),
         }
     }
 
@@ -79,20 +83,39 @@ impl Packet {
         packet
     }
 
-    /// Puts `value` in place of what the packet held.
+    /// Puts `value` in place of what the packet held. Of descriptors in it ([`Fd`](crate::Fd)) the packet takes
+    /// duplicates, which it keeps until it is filled again.
     ///
     /// # Errors
     ///
-    /// The value cannot be encoded; the packet is then empty.
+    /// The value cannot be encoded, has more descriptors than a message, or one of them could not be duplicated; the packet
+    /// is then empty.
     pub fn fill<T: Serialize + 'static>(&mut self, kind: u8, value: &T) -> Result<(), EncodeError> {
         self.begin(kind, TypeKey::of::<T>(), type_name_of::<T>());
+        let scope = Encoding::duplicating();
         let encoded = encode_into(value, &mut self.frame);
+        let taken = scope.end().map_err(|error| EncodeError {
+            type_name: type_name_of::<T>(),
+            source: error.into(),
+        });
+        // What the encoder says of a descriptor that it was refused is in other words what was noted of it.
+        let encoded = match (encoded, taken) {
+            (Ok(()), Ok(fds)) => {
+                self.fds = fds;
+                Ok(())
+            }
+            (_, Err(error)) | (Err(error), _) => {
+                self.frame.truncate(self.payload_at());
+                Err(error)
+            }
+        };
         self.finish();
         encoded
     }
 
     fn begin(&mut self, kind: u8, key: TypeKey, name: &str) {
         let name = &name[..name.floor_char_boundary(MAX_NAME)];
+        self.fds.clear();
         self.frame.clear();
         self.frame.resize(HEADER, 0);
         self.frame.extend_from_slice(name.as_bytes());
@@ -139,11 +162,28 @@ impl Packet {
         &self.frame[self.payload_at()..]
     }
 
+    /// How many descriptors are in the value.
+    pub fn fds(&self) -> usize {
+        self.fds.len()
+    }
+
+    /// Closes the packet's descriptors. Whoever keeps a packet for the next value does so once this one is sent: nobody
+    /// would see the end of a pipe or a connection that is still open here.
+    pub fn close_fds(&mut self) {
+        self.fds.clear();
+    }
+
+    /// Those in the value, and then those that are given besides.
+    fn with_own<'a>(&'a self, fds: &[BorrowedFd<'a>]) -> Vec<BorrowedFd<'a>> {
+        let own = self.fds.iter().map(AsFd::as_fd);
+        own.chain(fds.iter().copied()).collect()
+    }
+
     fn payload_at(&self) -> usize {
         HEADER + usize::from(self.header.name_len)
     }
 
-    /// Sends part `part`, counted from 0. File descriptors travel with part 0.
+    /// Sends part `part`, counted from 0. File descriptors travel with part 0: those in the value, and then `fds`.
     ///
     /// # Errors
     ///
@@ -166,6 +206,13 @@ impl Packet {
         );
         if part == 0 {
             let first = self.frame.len().min(self.payload_at() + PART);
+            let all;
+            let fds = if self.fds.is_empty() {
+                fds
+            } else {
+                all = self.with_own(fds);
+                &all
+            };
             return socket.send(&[IoSlice::new(&self.frame[..first])], fds, deadline);
         }
         let header = Header {
@@ -223,6 +270,11 @@ impl Packet {
         if self.header.parts == 1 {
             return self.send_part(0, socket, fds, deadline);
         }
+        // Before the file is written, which may be long.
+        let given = 1 + self.fds.len() + fds.len();
+        if given > MAX_FDS {
+            return Err(SendError::TooManyFds { given });
+        }
         let blob = Blob::new(self.payload()).map_err(SendError::Blob)?;
         self.send_blob(&blob, socket, fds, deadline)
     }
@@ -241,9 +293,8 @@ impl Packet {
             total: blob.len(),
             ..self.header
         };
-        let mut all = Vec::with_capacity(1 + fds.len());
-        all.push(blob.as_fd());
-        all.extend_from_slice(fds);
+        let mut all = self.with_own(fds);
+        all.insert(0, blob.as_fd());
         let name = &self.frame[HEADER..self.payload_at()];
         socket.send(
             &[IoSlice::new(&header.to_bytes()), IoSlice::new(name)],
@@ -252,7 +303,8 @@ impl Packet {
         )
     }
 
-    /// The message that a receiver would make of it, without a way through the kernel.
+    /// The message that a receiver would make of it, without a way through the kernel. It has the descriptors that the
+    /// packet had.
     pub fn into_envelope(mut self) -> Envelope {
         let at = usize::from(self.header.name_len);
         self.frame.drain(..HEADER);
@@ -264,7 +316,7 @@ impl Packet {
                 bytes: self.frame,
                 at,
             },
-            fds: Vec::new(),
+            fds: self.fds,
         }
     }
 

@@ -1,4 +1,4 @@
-//! recvmsg(2) and recvmmsg(2) with their control data, read here byte by byte.
+//! recvmsg(2) and recvmmsg(2) with their control data, read here byte by byte; and a descriptor by its number.
 //!
 //! rustix has no recvmmsg, and in its recvmsg it takes the process id in `SCM_CREDENTIALS` for a number that is never 0,
 //! and that is what the kernel writes for a sender in a PID namespace that the receiver cannot see into, and
@@ -9,7 +9,7 @@
 )]
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
@@ -98,6 +98,13 @@ pub(crate) fn recvmmsg<const N: usize>(
         received.push(read(&header.msg_hdr, control, header.msg_len as usize));
     }
     Ok(())
+}
+
+/// Another descriptor of the same file. The caller knows that `fd` is open, because it holds a borrow of its owner.
+pub(crate) fn duplicate(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: it is not -1, as it came from an `OwnedFd`, and that one is borrowed for as long as this number is kept.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    rustix::io::fcntl_dupfd_cloexec(fd, 3)
 }
 
 fn flags(wait: bool) -> libc::c_int {

@@ -12,24 +12,24 @@ use rustix::io::FdFlags;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Pipes whose write ends go on a journey: the end of file comes when the last copy is closed.
-struct Pipes {
-    read: Vec<OwnedFd>,
+pub(crate) struct Pipes {
+    pub(crate) read: Vec<OwnedFd>,
     write: Vec<OwnedFd>,
 }
 
-fn pipes(number: usize) -> Pipes {
+pub(crate) fn pipes(number: usize) -> Pipes {
     let pipe = |_| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let (read, write) = (0..number).map(pipe).unzip();
     Pipes { read, write }
 }
 
 impl Pipes {
-    fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
+    pub(crate) fn borrowed(&self) -> Vec<BorrowedFd<'_>> {
         self.write.iter().map(AsFd::as_fd).collect()
     }
 
     /// All copies are closed: a read of a pipe that has a writer and no data would block for ever.
-    fn all_closed(mut self) {
+    pub(crate) fn all_closed(mut self) {
         self.write.clear();
         for read in &self.read {
             rustix::io::ioctl_fionbio(read, true).unwrap();
@@ -158,7 +158,7 @@ fn descriptors_are_closed_once_wherever_their_message_ends() {
 }
 
 /// Lets this process have `more` descriptors than it has now, for as long as `body` runs.
-fn with_room_for<T>(more: u64, body: impl FnOnce() -> T) -> T {
+pub(crate) fn with_room_for<T>(more: u64, body: impl FnOnce() -> T) -> T {
     let whole = getrlimit(Resource::Nofile);
     // The lowest number that is free: none above it is open, or there would be a lower one.
     let next = rustix::io::dup(rustix::stdio::stderr()).unwrap();

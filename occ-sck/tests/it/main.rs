@@ -8,6 +8,7 @@ mod blobs;
 mod closing;
 mod credentials;
 mod deadlines;
+mod fd_values;
 mod fds;
 mod hostile;
 mod in_flight;
