@@ -31,7 +31,8 @@
 //!   [`Down`]. [`spawn_exe`] runs an executable as one, and [`Builder`] has the options for both.
 //! - [`send`], [`try_send`], [`send_timeout`], from other threads by a [`handle`]; [`receive`](fn@receive) and its kin, and [`receive!`] for whichever comes first of
 //!   several types.
-//! - [`exit`] and [`fail`] end the calling process with a value or an error from anywhere in it.
+//! - [`inbox_info`] says what waits in the inbox, and [`limit_inbox`] how much may.
+//! - [`exit`], [`fail`] and [`fail_with`] end the calling process with a value or an error from anywhere in it.
 //!
 //! The free functions act on the process that the calling thread is. Each is also a method of a handle in `occ-core`, for
 //! those who would rather pass one on.
@@ -45,9 +46,9 @@ mod since;
 mod system;
 
 pub use messages::{
-    flush, handle, make_ref, receive, receive_any, receive_any_timeout, receive_map,
-    receive_map_timeout, receive_timeout, receive_where, receive_where_timeout, send, send_timeout,
-    try_send,
+    flush, handle, inbox_info, limit_inbox, make_ref, receive, receive_any, receive_any_timeout,
+    receive_map, receive_map_timeout, receive_timeout, receive_where, receive_where_timeout, send,
+    send_timeout, try_send,
 };
 pub use processes::{
     demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_exe, spawn_exe_monitor,
@@ -62,10 +63,11 @@ pub use occ_core::__receive;
 pub use select::__select;
 
 pub use occ_core::{
-    AbnormalExit, Arguments, Backtrace, Builder, Cause, Confidence, Containment, DecodeError, Down,
-    EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Field, Function, Handle, Io,
-    LifetimeGuarantee, Limit, Mark, Message, Missing, Moment, MonitorRef, OsPid, OsStatus, Outcome,
-    Panic, Pid, ProcessInfo, Receive, ReceiveError, Ref, RunError, SendError, Sent, Signal,
-    SignalInfo, SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail,
-    Term, Usage, Value, Verdict, exit, fail, result_kind,
+    AbnormalExit, Arguments, Backtrace, Builder, Bytes, Cause, Confidence, Containment,
+    DecodeError, Down, EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Fd,
+    Field, Function, Handle, InboxInfo, InboxLimits, Io, LifetimeGuarantee, Limit, Mark, Message,
+    Missing, Moment, MonitorRef, OldestInfo, OsPid, OsStatus, Outcome, Panic, PeerInfo, Pid,
+    Policy, ProcessInfo, Receive, ReceiveError, Ref, RunError, SendError, Sent, Signal, SignalInfo,
+    SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail, Term,
+    TypeInfo, Usage, Value, Verdict, exit, fail, fail_with, result_kind,
 };

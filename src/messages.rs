@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use occ_core::current::{self, Absent};
-use occ_core::{Handle, Message, Pid, Process, Receive, ReceiveError, Ref, SendError, Term};
+use occ_core::{
+    Handle, InboxInfo, InboxLimits, Message, Pid, Process, Receive, ReceiveError, Ref, SendError,
+    Term,
+};
 
 /// Sends `value` to the process `to`. Waits while that one has no room for it, and takes in what others send
 /// meanwhile, so that two processes that send to each other do not wait for ever.
@@ -134,6 +137,48 @@ pub fn receive_map_timeout<R>(
 /// As [`send`].
 pub fn handle() -> Result<Handle, SendError> {
     current::with(Process::handle).map_err(absent)?
+}
+
+/// What waits in the inbox of the calling process: how much of which types, what has waited longest, and from whom.
+///
+/// ```
+/// use occasional::{inbox_info, self_pid, send};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// let _system = occasional::start()?;
+/// send(self_pid(), "nobody receives this".to_string())?;
+/// let info = inbox_info()?;
+/// assert_eq!((info.messages, info.bytes), (1, 21));
+/// assert_eq!(info.types[0].type_name, "alloc::string::String");
+/// assert_eq!(info.oldest.map(|oldest| oldest.from), Some(self_pid()));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`receive`](fn@receive).
+pub fn inbox_info() -> Result<InboxInfo, ReceiveError> {
+    receiving(Process::inbox_info)
+}
+
+/// Limits what waits in the inbox of the calling process, from now on. Once as much waits, only those senders are read on that
+/// have less waiting than an equal share of it; for others it is as the [`Policy`](crate::Policy) says:
+///
+/// - `Block`: they wait.
+/// - `Reject`: they do not wait, and their [`send`] is [`SendError::Full`].
+/// - `End`: nobody waits, and the calling process ends, with an error that says how much there was. A program that
+///   [started](crate::start) a system gets that error from its next receive.
+///
+/// What waits in memory is never more than twice the limits, or one message for each sender; what the kernel holds for
+/// each sender, up to a MiB, comes on top. A process that waits for room elsewhere reads a MiB past its limits for each sender, so that
+/// those who send to each other within their limits do not wait for ever.
+///
+/// # Errors
+///
+/// As [`receive`](fn@receive).
+pub fn limit_inbox(limits: InboxLimits) -> Result<(), ReceiveError> {
+    receiving(|process| process.limit_inbox(limits))
 }
 
 /// A new reference: a name for a question, which comes back with the reply. [`since`] it, the reply is looked for only

@@ -237,6 +237,13 @@ pub(crate) fn hang_up(socket: BorrowedFd<'_>) {
 }
 
 impl Connector for Control {
+    fn over_limit(&mut self, messages: u64, bytes: u64) {
+        // The host is a program of its own, and not ours to end.
+        if matches!(self.line, Line::Process(_)) {
+            occ_spawn::fail_with(occ_inbox::ReceiveError::OverLimit { messages, bytes });
+        }
+    }
+
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.line.socket().as_fd()
     }

@@ -66,11 +66,14 @@ pub use system::{System, SystemBuilder};
 
 #[doc(hidden)]
 pub use occ_inbox::{__receive, select};
-pub use occ_inbox::{Inbox, Mark, Message, Pid, Receive, ReceiveError, Ref, SendError};
-pub use occ_sck::{DecodeError, Term};
+pub use occ_inbox::{
+    Inbox, InboxInfo, InboxLimits, Mark, Message, OldestInfo, PeerInfo, Pid, Policy, Receive,
+    ReceiveError, Ref, SendError, TypeInfo,
+};
+pub use occ_sck::{Bytes, DecodeError, Fd, Term};
 pub use occ_spawn::{
     Arguments, Backtrace, Cause, Confidence, EarlierPanic, Evidence, ExitReason, ExitReport,
     Failure, Field, Function, Io, Limit, Missing, Moment, Options, OsPid, OsStatus, Outcome, Panic,
     Sent, Signal, SignalInfo, Stdio, Step, Switches, Tail, Usage, Value, Verdict, exit, fail,
-    result_kind,
+    fail_with, result_kind,
 };

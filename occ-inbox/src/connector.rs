@@ -30,6 +30,12 @@ pub trait Connector {
     ///
     /// There is nobody left who could bring any.
     fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost>;
+
+    /// More waits in the inbox than its limits allow, whose policy is [`Policy::End`](crate::Policy::End). Where this returns,
+    /// the receive that is under way is an error that says so.
+    fn over_limit(&mut self, messages: u64, bytes: u64) {
+        let _ = (messages, bytes);
+    }
 }
 
 /// How a process stands with another that it asks for.

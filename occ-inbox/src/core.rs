@@ -12,6 +12,8 @@ use std::sync::Arc;
 use rustix::event::epoll;
 
 use crate::connector::{Connector, Refusal, Standing};
+use crate::flow::Flow;
+use crate::info::Arrival;
 use crate::message::Message;
 use crate::peer::{Peers, PidHasher};
 use crate::pid::Pid;
@@ -40,6 +42,7 @@ pub(crate) struct Core<C> {
     /// How often the connector has had something to say.
     pub(crate) heard: u64,
     pub(crate) intake: Intake,
+    pub(crate) flow: Flow,
     /// The connection that is not in epoll, because it has more to bring than can be looked at in one go. It may have
     /// ended since.
     pub(crate) hot: Cell<Option<u64>>,
@@ -64,14 +67,14 @@ pub(crate) struct Arrivals(VecDeque<Arrived>);
 
 #[derive(Debug)]
 enum Arrived {
-    Message(Message),
+    Message(Message, Arrival),
     Loss(Loss),
 }
 
 impl Arrivals {
     #[inline]
     pub(crate) fn push(&mut self, message: Message) {
-        self.0.push_back(Arrived::Message(message));
+        self.0.push_back(Arrived::Message(message, Arrival::now()));
     }
 
     pub(crate) fn push_loss(&mut self, loss: Loss) {
@@ -86,12 +89,20 @@ impl Arrivals {
         self.0.len()
     }
 
+    /// The messages among them, from the one on that came after so many.
+    pub(crate) fn messages_from(&self, at: usize) -> impl Iterator<Item = &Message> {
+        self.0.range(at..).filter_map(|arrived| match arrived {
+            Arrived::Message(message, _) => Some(message),
+            Arrived::Loss(_) => None,
+        })
+    }
+
     /// Puts all of it into the queue.
     #[inline]
     pub(crate) fn move_to(&mut self, queue: &mut Queue) {
         for arrived in self.0.drain(..) {
             match arrived {
-                Arrived::Message(message) => queue.push(message),
+                Arrived::Message(message, arrival) => queue.push_arrived(message, arrival),
                 Arrived::Loss(loss) => queue.push_loss(loss),
             }
         }
@@ -183,6 +194,7 @@ impl<C: Connector> Core<C> {
             asks: Asks::default(),
             heard: 0,
             intake: Intake::default(),
+            flow: Flow::new(),
             hot: Cell::new(None),
             batches: false,
             watched: Cell::new(false),
@@ -196,6 +208,11 @@ impl<C: Connector> Core<C> {
 }
 
 impl<C> Core<C> {
+    /// Whether a peer wants nobody to wait for room.
+    pub(crate) fn rejects(&self, number: u64) -> bool {
+        self.peers.get(number).is_some_and(|peer| peer.rejects)
+    }
+
     /// Puts what has arrived into the queue.
     #[inline]
     pub(crate) fn hand_over(&mut self, queue: &mut Queue) {
@@ -259,6 +276,9 @@ impl<C> Core<C> {
     /// Lets epoll watch over a connection; false when it has no room for that.
     pub(crate) fn watch(&self, number: u64) -> bool {
         self.peers.get(number).is_none_or(|peer| {
+            if peer.unread.paused {
+                return true;
+            }
             let data = epoll::EventData::new_u64(number);
             epoll::add(&self.epoll, &*peer.socket, data, epoll::EventFlags::IN).is_ok()
         })

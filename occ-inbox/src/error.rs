@@ -93,6 +93,14 @@ pub enum ReceiveError {
         /// What is wrong with it.
         source: Cause,
     },
+    /// More waits in the inbox than its limits allow, whose policy is [`Policy::End`](crate::Policy::End). It is told once.
+    #[error("{messages} messages of {bytes} bytes wait, and that is over the limits of the inbox")]
+    OverLimit {
+        /// Messages that waited when there were too many.
+        messages: u64,
+        /// Bytes of their encoded values.
+        bytes: u64,
+    },
     /// The system has ended, or its coordinator was killed.
     #[error("the system has gone down")]
     SystemDown,

@@ -130,6 +130,7 @@ impl<C: Connector> Handle<C> {
             owner: false,
         };
         let result = site.send(to, value, way, &mut desk.packet);
+        desk.packet.close_fds();
         if desk.packet.payload().len() <= KEPT {
             self.desks().push(desk);
         }

@@ -125,6 +125,7 @@ impl<C: Connector> Inbox<C> {
     pub fn retain(&mut self, keep: impl FnMut(&Message) -> bool) {
         self.collect();
         self.queue.retain(keep);
+        self.hold.core().recount(&self.queue);
     }
 
     pub(crate) fn site(&mut self) -> Site<'_, C> {

@@ -32,9 +32,11 @@
 mod connector;
 mod core;
 mod error;
+mod flow;
 mod handle;
 mod hold;
 mod inbox;
+mod info;
 mod message;
 mod news;
 mod peer;
@@ -54,13 +56,15 @@ mod wired;
 
 pub use connector::{Connector, Event, Lost, Refusal, Standing};
 pub use error::{ReceiveError, SendError};
+pub use flow::{InboxLimits, Policy};
 pub use handle::Handle;
 pub use hold::ConnectorGuard;
 pub use inbox::Inbox;
+pub use info::{InboxInfo, OldestInfo, PeerInfo, TypeInfo};
 pub use message::{Message, Receive};
 pub use pid::Pid;
 pub use reference::{Mark, Ref};
 pub use since::Since;
 pub use wired::Wired;
 
-pub use occ_sck::{Bytes, Deadline, DecodeError, EncodeError, Envelope, Socket, Term};
+pub use occ_sck::{Bytes, Deadline, DecodeError, EncodeError, Envelope, Fd, Socket, Term};

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 
-use occ_sck::{DecodeError, Envelope, TypeKey, type_name_of};
+use occ_sck::{Body, DecodeError, Envelope, TypeKey, type_name_of};
 use serde::de::DeserializeOwned;
 
 use crate::pid::Pid;
@@ -21,9 +21,8 @@ pub struct Message {
 enum Content {
     /// From another process, encoded.
     Sent(Sent),
-    /// The same, in a memory file that could not be read when it came. To decode it is to try again, and to
-    /// be told why not.
-    Unread(Box<Envelope>),
+    /// The same, with descriptors: its own, or that of the memory file that it is in.
+    Whole(Box<Envelope>),
     /// From the system. Its type is not `Serialize`, so that nobody can send one.
     System {
         value: Box<dyn Any + Send>,
@@ -34,12 +33,11 @@ enum Content {
 }
 
 impl Message {
-    /// A message that arrived from `from`. File descriptors that came with it are closed: there is nobody to
-    /// hand them to.
+    /// A message that arrived from `from`. The file descriptors that came with it wait with it, and are closed with it.
     pub fn sent(from: Pid, envelope: Envelope) -> Message {
         let content = match Sent::from_envelope(envelope) {
             Ok(sent) => Content::Sent(sent),
-            Err(envelope) => Content::Unread(envelope),
+            Err(envelope) => Content::Whole(envelope),
         };
         Message { from, content }
     }
@@ -82,7 +80,7 @@ impl Message {
     pub fn type_name(&self) -> &str {
         match &self.content {
             Content::Sent(sent) => sent.type_name(),
-            Content::Unread(envelope) => envelope.type_name(),
+            Content::Whole(envelope) => envelope.type_name(),
             Content::System { type_name, .. } => type_name,
         }
     }
@@ -92,7 +90,7 @@ impl Message {
     pub(crate) fn key(&self) -> TypeKey {
         match &self.content {
             Content::Sent(sent) => sent.key(),
-            Content::Unread(envelope) => envelope.key,
+            Content::Whole(envelope) => envelope.key,
             Content::System { key, .. } => *key,
         }
     }
@@ -102,12 +100,12 @@ impl Message {
     pub fn is<T: 'static>(&self) -> bool {
         match &self.content {
             Content::Sent(sent) => sent.is::<T>(),
-            Content::Unread(envelope) => envelope.is::<T>(),
+            Content::Whole(envelope) => envelope.is::<T>(),
             Content::System { value, .. } => value.is::<T>(),
         }
     }
 
-    /// The value in it.
+    /// The value in it, at a look: descriptors in it are duplicates.
     ///
     /// # Errors
     ///
@@ -116,11 +114,29 @@ impl Message {
         T::from_message(self)
     }
 
+    /// The value in it. Descriptors in it are moved there.
+    ///
+    /// # Errors
+    ///
+    /// It is of another type, or cannot be decoded.
+    pub fn into_value<T: Receive>(self) -> Result<T, DecodeError> {
+        T::from_owned(self)
+    }
+
+    /// Bytes of the encoded value; none in a message from the system.
+    pub fn size(&self) -> u64 {
+        match &self.content {
+            Content::Sent(sent) => sent.size(),
+            Content::Whole(envelope) => envelope.len(),
+            Content::System { .. } => 0,
+        }
+    }
+
     /// The value in a message from the system.
     pub fn system<T: 'static>(&self) -> Option<&T> {
         match &self.content {
             Content::System { value, .. } => value.downcast_ref(),
-            Content::Sent(_) | Content::Unread(_) => None,
+            Content::Sent(_) | Content::Whole(_) => None,
         }
     }
 
@@ -135,11 +151,27 @@ impl Message {
             .ok_or_else(|| self.wrong_type::<T>())
     }
 
+    /// Descriptors that it holds.
+    pub(crate) fn fds(&self) -> u64 {
+        match &self.content {
+            Content::Whole(envelope) => {
+                let blob = matches!(envelope.body, Body::Blob(_));
+                envelope.fds.len() as u64 + u64::from(blob)
+            }
+            Content::Sent(_) | Content::System { .. } => 0,
+        }
+    }
+
+    /// From another process, in memory, without descriptors.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.content, Content::Sent(_))
+    }
+
     /// What is left of it once its value has been decoded.
     pub(crate) fn into_sent(self) -> Option<Sent> {
         match self.content {
             Content::Sent(sent) => Some(sent),
-            Content::Unread(_) | Content::System { .. } => None,
+            Content::Whole(_) | Content::System { .. } => None,
         }
     }
 
@@ -164,6 +196,15 @@ pub trait Receive: Sized + 'static {
     ///
     /// It is of another type, or cannot be decoded.
     fn from_message(message: &Message) -> Result<Self, DecodeError>;
+
+    /// The same, where the message is needed no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receive::from_message`].
+    fn from_owned(message: Message) -> Result<Self, DecodeError> {
+        Self::from_message(&message)
+    }
 }
 
 impl<T: DeserializeOwned + 'static> Receive for T {
@@ -171,8 +212,16 @@ impl<T: DeserializeOwned + 'static> Receive for T {
     fn from_message(message: &Message) -> Result<T, DecodeError> {
         match &message.content {
             Content::Sent(sent) if sent.is::<T>() => sent.decode(),
-            Content::Unread(envelope) => envelope.decode(),
+            Content::Whole(envelope) => envelope.decode(),
             Content::Sent(_) | Content::System { .. } => Err(message.wrong_type::<T>()),
+        }
+    }
+
+    #[inline]
+    fn from_owned(message: Message) -> Result<T, DecodeError> {
+        match message.content {
+            Content::Whole(envelope) => envelope.into_value(),
+            _ => T::from_message(&message),
         }
     }
 }

@@ -8,6 +8,7 @@ use rustix::event::epoll;
 
 use crate::connector::{Connector, Event, Lost, Refusal, Standing};
 use crate::core::Core;
+use crate::flow::Policy;
 use crate::peer::Peer;
 use crate::pid::Pid;
 use crate::pump::{Look, accept};
@@ -108,6 +109,16 @@ impl<C: Connector> Core<C> {
             return self.turn_away(peer);
         }
         let number = self.peers.insert(peer);
+        if self.flow.rejects()
+            && let Some(peer) = self.peers.get_mut(number)
+        {
+            peer.tell_policy(Policy::Reject);
+        }
+        self.watch_or_close(number);
+    }
+
+    /// Lets epoll watch over a connection, or ends it for want of room.
+    pub(crate) fn watch_or_close(&mut self, number: u64) {
         if !self.watch(number)
             && let Some(peer) = self.peers.remove(number)
         {
@@ -170,19 +181,24 @@ impl<C: Connector> Core<C> {
         peer.shut();
         // Somebody may wait for room on it.
         self.waiters.ring();
+        // The share of the others has grown.
+        self.resume_all(false);
         Some(peer)
     }
 
     /// Takes in what a connection holds that nothing more can come on.
     fn drain(&mut self, peer: &mut Peer) -> Option<Standing> {
-        loop {
+        let before = self.arrivals.len();
+        let ended = loop {
             let arrival = peer.receive(&mut self.intake);
             match accept(&mut self.arrivals, peer.pid, arrival) {
                 Look::More => {}
-                Look::Nothing => return None,
-                Look::Ended(standing) => return Some(standing),
+                Look::Nothing => break None,
+                Look::Ended(standing) => break Some(standing),
             }
-        }
+        };
+        self.count_since(before, None, true);
+        ended
     }
 
     fn lose_connector(&mut self) {

@@ -12,6 +12,7 @@ use rustix::net::Shutdown;
 use thiserror::Error;
 
 use crate::error::Cause;
+use crate::flow::{Policy, Unread};
 use crate::message::Message;
 use crate::pid::Pid;
 use crate::pump::Look;
@@ -23,6 +24,9 @@ use crate::sent::{Intake, Sent};
 /// on this one was received.
 const NO_ROOM: u8 = kind::USER + 1;
 
+/// The kind of the frame that says whether senders are to wait for room: a `bool`.
+const WAITS: u8 = kind::USER + 2;
+
 /// A connection with another process.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -31,6 +35,10 @@ pub(crate) struct Peer {
     pub(crate) socket: Arc<Socket>,
     /// Who is sending a message of several parts on it, and has not come to its end.
     pub(crate) sender: Option<u32>,
+    /// What it has sent that nobody has received.
+    pub(crate) unread: Unread,
+    /// It wants nobody to wait for room in its inbox.
+    pub(crate) rejects: bool,
     assembler: Assembler,
     /// Messages sent on it, to number their parts.
     sent: u32,
@@ -81,6 +89,8 @@ impl Peer {
             pid,
             socket: Arc::new(socket),
             sender: None,
+            unread: Unread::default(),
+            rejects: false,
             assembler,
             sent: 0,
             has_more: false,
@@ -113,8 +123,10 @@ impl Peer {
         intake.count(len);
         let datagram = intake.datagram(len);
         match self.whole(datagram) {
-            Some(header) => Arrival::Message(Message::whole(self.pid, intake.take(&header, len))),
-            None => self.assemble(datagram, fds),
+            Some(header) if fds.is_empty() => {
+                Arrival::Message(Message::whole(self.pid, intake.take(&header, len)))
+            }
+            _ => self.assemble(datagram, fds),
         }
     }
 
@@ -134,11 +146,11 @@ impl Peer {
                 Ok((datagram, fds)) => {
                     *counted += datagram.len() as u64;
                     match self.whole(datagram) {
-                        Some(header) => Arrival::Message(Message::whole(
+                        Some(header) if fds.is_empty() => Arrival::Message(Message::whole(
                             self.pid,
                             Sent::copied(&header, datagram),
                         )),
-                        None => self.assemble(datagram, fds),
+                        _ => self.assemble(datagram, fds),
                     }
                 }
                 Err(FrameError::FdsLost) => {
@@ -161,7 +173,7 @@ impl Peer {
         self.has_more && self.sends_short && !self.passes_fds
     }
 
-    /// The header of a message that is whole, without a descriptor, as most are.
+    /// The header of a message that is whole, as most are.
     fn whole(&mut self, datagram: &[u8]) -> Option<Header> {
         self.sends_short = datagram.len() <= SHORT;
         if self.assembler.is_partial() {
@@ -179,11 +191,36 @@ impl Peer {
             Ok(Some(envelope)) => match envelope.kind {
                 kind::USER => Arrival::Message(Message::sent(self.pid, envelope)),
                 NO_ROOM => Arrival::Ended(Ending::NoRoom),
+                WAITS => match envelope.decode::<bool>() {
+                    Ok(waits) => {
+                        self.rejects = !waits;
+                        Arrival::Part
+                    }
+                    Err(error) => Arrival::Ended(Ending::Broken(error.into())),
+                },
                 // Control comes from the coordinator alone, on its own socket.
                 kind => Arrival::Ended(Ending::Broken(Stray { kind }.into())),
             },
             Err(error) => Arrival::Ended(Ending::Broken(error.into())),
         }
+    }
+
+    /// Tells the peer whether to wait for room in this inbox. If there is none in its own socket it is not told, and
+    /// waits.
+    pub(crate) fn tell_policy(&self, policy: Policy) {
+        if let Ok(packet) = Packet::of(WAITS, &(policy != Policy::Reject)) {
+            let _ = packet.send_part(0, &self.socket, &[], Deadline::Now);
+        }
+    }
+
+    /// In the middle of a message.
+    pub(crate) fn is_within(&self) -> bool {
+        self.assembler.is_partial()
+    }
+
+    /// Descriptors have come on it.
+    pub(crate) fn passes_fds(&self) -> bool {
+        self.passes_fds
     }
 
     /// Tells the peer that it is not to send any more on this connection.
@@ -266,6 +303,11 @@ impl Peers {
 
     pub(crate) fn len(&self) -> usize {
         self.numbers.len()
+    }
+
+    /// The numbers of all.
+    pub(crate) fn all(&self) -> Vec<u64> {
+        self.numbers.values().copied().collect()
     }
 
     pub(crate) fn remove(&mut self, number: u64) -> Option<Peer> {

@@ -32,6 +32,8 @@ pub(crate) enum Turn {
     Answer,
     /// Some.
     Stream,
+    /// As much, for one who waits for room: past the limits of the inbox, as far as that goes.
+    Sender,
     /// All that is there when the turn begins.
     All,
 }
@@ -43,9 +45,14 @@ impl Turn {
     fn datagrams(self) -> usize {
         match self {
             Turn::Answer => 1,
-            Turn::Stream => 64,
+            Turn::Stream | Turn::Sender => 64,
             Turn::All => usize::MAX,
         }
+    }
+
+    /// There will be another one soon.
+    fn goes_on(self) -> bool {
+        matches!(self, Turn::Stream | Turn::Sender)
     }
 }
 
@@ -123,6 +130,7 @@ impl<C: Connector> Site<'_, C> {
             }
             // Once the system is down, what the peers had sent is still there, and nothing more will come.
             let deadline = if core.down { Deadline::Now } else { deadline };
+            core.resume_all(turn == Turn::Sender);
             let hot = core.take_hot_turn(turn);
             let wait = if hot || shared {
                 Deadline::Now
@@ -177,7 +185,7 @@ impl<C: Connector> Core<C> {
                 CONNECTOR => self.hear(),
                 number => {
                     if let Look::More = self.take_turn(number, turn)
-                        && turn == Turn::Stream
+                        && turn.goes_on()
                     {
                         self.heat(number);
                     }
@@ -238,18 +246,22 @@ impl<C: Connector> Core<C> {
             return Look::Nothing;
         };
         let bytes = match turn {
-            Turn::Answer | Turn::Stream => STREAM,
+            Turn::Answer | Turn::Stream | Turn::Sender => STREAM,
             Turn::All => rustix::io::ioctl_fionread(&*peer.socket).unwrap_or(STREAM),
         };
         let until = self.intake.received().saturating_add(bytes);
         let mut datagrams = turn.datagrams();
         while datagrams > 0 {
+            if !self.admits(number, turn == Turn::Sender) {
+                return Look::Nothing;
+            }
+            let batches = self.batches && self.hot.get() == Some(number) && !self.is_limited();
             let Some(peer) = self.peers.get_mut(number) else {
                 return Look::Nothing;
             };
             let pid = peer.pid;
-            let batches = self.batches && self.hot.get() == Some(number);
-            let look = if turn == Turn::Stream && batches && peer.streams_short() {
+            let before = self.arrivals.len();
+            let look = if turn.goes_on() && batches && peer.streams_short() {
                 datagrams = datagrams.saturating_sub(Batch::CAPACITY);
                 peer.receive_batch(&mut self.intake, |arrival| {
                     accept(&mut self.arrivals, pid, arrival)
@@ -259,6 +271,8 @@ impl<C: Connector> Core<C> {
                 let arrival = peer.receive(&mut self.intake);
                 accept(&mut self.arrivals, pid, arrival)
             };
+            let passes_fds = peer.passes_fds();
+            self.count_since(before, Some(number), passes_fds);
             match look {
                 Look::More if self.intake.received() < until => {}
                 Look::More | Look::Nothing => return look,

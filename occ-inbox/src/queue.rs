@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use occ_sck::{DecodeError, TypeKey};
 
 use crate::error::{Cause, ReceiveError};
+use crate::info::Arrival;
 use crate::message::{Message, Receive};
 use crate::pid::Pid;
 
@@ -17,6 +18,7 @@ use index::Index;
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) message: Message,
+    arrival: Arrival,
     value: Option<Box<dyn Any>>,
 }
 
@@ -132,9 +134,17 @@ impl Default for Queue {
 }
 
 impl Queue {
+    #[cfg(test)]
     pub(crate) fn push(&mut self, message: Message) {
-        let value = None;
-        self.push_entry(Entry::Held(Held { message, value }));
+        self.push_arrived(message, Arrival::now());
+    }
+
+    pub(crate) fn push_arrived(&mut self, message: Message, arrival: Arrival) {
+        self.push_entry(Entry::Held(Held {
+            message,
+            arrival,
+            value: None,
+        }));
     }
 
     pub(crate) fn push_loss(&mut self, loss: Loss) {
@@ -150,6 +160,14 @@ impl Queue {
 
     pub(crate) fn len(&self) -> usize {
         self.held
+    }
+
+    /// All messages, in order, and when they arrived.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (&Message, Arrival)> {
+        self.slots.iter().filter_map(|slot| match &slot.entry {
+            Some(Entry::Held(held)) => Some((&held.message, held.arrival)),
+            Some(Entry::Lost(_)) | None => None,
+        })
     }
 
     /// The place of the next entry.

@@ -169,7 +169,9 @@ impl<C: Connector> Inbox<C> {
     /// As [`Inbox::receive`], if there was nothing.
     pub fn flush(&mut self) -> Result<usize, ReceiveError> {
         let swept = self.sweep();
-        match self.queue.clear() {
+        let thrown = self.queue.clear();
+        self.hold.core().recount(&self.queue);
+        match thrown {
             0 => swept.map(|()| 0),
             thrown => Ok(thrown),
         }
@@ -193,8 +195,12 @@ impl<C: Connector> Inbox<C> {
         let mut seen = from;
         let mut swept = None;
         loop {
+            self.check_limits()?;
             match self.queue.take(seen, wanted, &mut look) {
-                Some(Found::Message(held, found)) => return Ok(Some((held, found))),
+                Some(Found::Message(held, found)) => {
+                    self.hold.core().release(&held.message);
+                    return Ok(Some((held, found)));
+                }
                 Some(Found::Loss(loss)) => return Err(loss.into()),
                 None => seen = seen.max(self.queue.end()),
             }
@@ -211,16 +217,46 @@ impl<C: Connector> Inbox<C> {
         }
     }
 
+    fn check_limits(&mut self) -> Result<(), ReceiveError> {
+        let mut core = self.hold.core();
+        let Some((messages, bytes)) = core.flow.take_over() else {
+            return Ok(());
+        };
+        core.connector.over_limit(messages, bytes);
+        Err(ReceiveError::OverLimit { messages, bytes })
+    }
+
     fn value_of<T: Receive>(&mut self, held: Held) -> Result<T, ReceiveError> {
         let (message, value) = held.open();
-        match value.map_or_else(|| message.decode(), Ok) {
-            Ok(value) => {
-                if let Some(sent) = message.into_sent() {
-                    self.hold.core().intake.give_back(sent);
-                }
-                Ok(value)
-            }
-            Err(error) => Err(undecodable(&message, error)),
+        let Some(value) = value else {
+            return self.decode(message);
+        };
+        self.give_back(message);
+        Ok(value)
+    }
+
+    fn decode<T: Receive>(&mut self, message: Message) -> Result<T, ReceiveError> {
+        if message.is_sent() {
+            let value = message
+                .decode()
+                .map_err(|error| undecodable(&message, error))?;
+            self.give_back(message);
+            return Ok(value);
+        }
+        let (from, type_name) = (message.from, message.type_name().to_owned());
+        message
+            .into_value()
+            .map_err(|source| ReceiveError::Undecodable {
+                from,
+                type_name,
+                source,
+            })
+    }
+
+    /// The memory of a message is used again.
+    fn give_back(&mut self, message: Message) {
+        if let Some(sent) = message.into_sent() {
+            self.hold.core().intake.give_back(sent);
         }
     }
 }

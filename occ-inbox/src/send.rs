@@ -95,6 +95,7 @@ impl<C: Connector> Inbox<C> {
     fn send_by<T: Term>(&mut self, to: Pid, value: &T, way: Way) -> Result<(), SendError> {
         let mut packet = std::mem::take(&mut self.packet);
         let result = self.site().send(to, value, way, &mut packet);
+        packet.close_fds();
         if packet.payload().len() <= KEPT {
             self.packet = packet;
         }
@@ -139,23 +140,14 @@ impl<C: Connector> Site<'_, C> {
                 Some(number) => number,
                 None => self.connect(to, way.connected_by())?,
             };
+            let rejects = packet.parts() > 1 && self.core().rejects(number);
             let sending = match way {
+                // What cannot be taken back must not wait half-way.
+                Way::Parts if rejects => {
+                    self.send_whole(to, number, packet, &mut blob, Deadline::Now)?
+                }
                 Way::Parts => self.send_parts(to, number, packet)?,
-                Way::Whole(deadline) if packet.parts() == 1 => {
-                    self.transmit(to, number, deadline, None, |socket| {
-                        packet.send_part(0, socket, &[], Deadline::Now)
-                    })?
-                }
-                Way::Whole(deadline) => {
-                    let blob = match &mut blob {
-                        Some(blob) => blob,
-                        none => none.insert(Blob::new(packet.payload()).map_err(of_blob)?),
-                    };
-                    let (key, name) = (packet.key(), packet.type_name());
-                    self.transmit(to, number, deadline, None, |socket| {
-                        Packet::forward_blob(kind::USER, key, name, blob, socket, Deadline::Now)
-                    })?
-                }
+                Way::Whole(deadline) => self.send_whole(to, number, packet, &mut blob, deadline)?,
             };
             match sending {
                 Sending::Done => return Ok(()),
@@ -163,6 +155,29 @@ impl<C: Connector> Site<'_, C> {
                 Sending::Ended => self.after_the_end(to, way.connected_by())?,
             }
         }
+    }
+
+    /// In one datagram, by way of a memory file if it is long.
+    fn send_whole(
+        &mut self,
+        to: Pid,
+        number: u64,
+        packet: &Packet,
+        blob: &mut Option<Blob>,
+        deadline: Deadline,
+    ) -> Result<Sending, SendError> {
+        if packet.parts() == 1 {
+            return self.transmit(to, number, deadline, None, |socket| {
+                packet.send_part(0, socket, &[], Deadline::Now)
+            });
+        }
+        let blob = match blob {
+            Some(blob) => blob,
+            none => none.insert(Blob::new(packet.payload()).map_err(of_blob)?),
+        };
+        self.transmit(to, number, deadline, None, |socket| {
+            packet.send_blob(blob, socket, &[], Deadline::Now)
+        })
     }
 
     fn send_parts(
@@ -242,6 +257,10 @@ impl<C: Connector> Site<'_, C> {
                 Err(occ_sck::SendError::Full) if deadline.passed() => {
                     return Err(SendError::Full { to });
                 }
+                // It has said that nobody is to wait for it, and nothing of this message is under way.
+                Err(occ_sck::SendError::Full) if peer.rejects && turn.is_none() => {
+                    return Err(SendError::Full { to });
+                }
                 Err(occ_sck::SendError::Full) => {
                     drop(core);
                     self.wait_for_room(number, turn, deadline)?;
@@ -285,6 +304,7 @@ impl<C: Connector> Site<'_, C> {
         let shared = self.hold.is_shared();
         let mut core = self.hold.core();
         core.cool_or_close();
+        core.resume_all(true);
         let Some(peer) = core.peers.get_mut(number) else {
             return Ok(());
         };
@@ -320,7 +340,7 @@ impl<C: Connector> Site<'_, C> {
 
     /// Takes in what arrives until the deadline.
     fn take_in(&mut self, deadline: Deadline) -> Result<(), SendError> {
-        let came = self.pump(deadline, Turn::Stream);
+        let came = self.pump(deadline, Turn::Sender);
         match came {
             Err(ReceiveError::Io { op, source }) => Err(SendError::Io { op, source }),
             _ if self.core().down => Err(SendError::SystemDown),

@@ -1,4 +1,4 @@
-//! A message from another process, as it came: encoded, in one piece, without a descriptor.
+//! A message from another process, as it came: encoded, in one piece, without a descriptor, as most are.
 
 use std::ops::Range;
 
@@ -8,6 +8,10 @@ use serde::de::DeserializeOwned;
 /// A datagram of this length stays in the buffer that it was received into. A shorter one is copied out, so
 /// that what waits in the queue takes at most twice the memory that it needs.
 const KEPT: usize = MAX_DATAGRAM / 2;
+
+/// A memory file of this length is read when it comes, because it holds a descriptor for as long as it waits, and those are
+/// few. A longer one stays where it is, for there would be two of it when it is decoded.
+const READ: u64 = 1 << 20;
 
 /// Receive buffers that are kept for the next messages. To the processor a new one is cold.
 const SPARE: usize = 4;
@@ -22,12 +26,13 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    /// What was put together from parts, or travelled in a memory file. That one is read here and now: it holds
-    /// a descriptor for as long as it waits, and those are few.
-    ///
-    /// A file that cannot be read comes back.
+    /// What was put together from parts, or travelled in a memory file that is short. All else comes back, and so does a file
+    /// that cannot be read: to decode it is to try again, and to be told why not.
     pub(crate) fn from_envelope(envelope: Envelope) -> Result<Sent, Box<Envelope>> {
         let key = envelope.key;
+        if !envelope.fds.is_empty() {
+            return Err(Box::new(in_memory(envelope)));
+        }
         match envelope.body {
             Body::Inline { bytes, at } => Ok(Sent {
                 key,
@@ -35,6 +40,7 @@ impl Sent {
                 payload: at..bytes.len(),
                 bytes,
             }),
+            Body::Blob(ref blob) if blob.len() > READ => Err(Box::new(envelope)),
             Body::Blob(ref blob) => {
                 let Ok(mut bytes) = blob.read() else {
                     return Err(Box::new(envelope));
@@ -75,6 +81,11 @@ impl Sent {
         self.key
     }
 
+    /// Bytes of the value.
+    pub(crate) fn size(&self) -> u64 {
+        self.payload.len() as u64
+    }
+
     /// True when a `T` was sent.
     #[inline]
     pub(crate) fn is<T: 'static>(&self) -> bool {
@@ -85,6 +96,20 @@ impl Sent {
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         decode(&self.bytes[self.payload.clone()])
     }
+}
+
+/// The same, without the descriptor of its memory file, if that is short.
+fn in_memory(mut envelope: Envelope) -> Envelope {
+    if let Body::Blob(blob) = &envelope.body
+        && blob.len() <= READ
+        && let Ok(bytes) = blob.read()
+    {
+        let mut all = envelope.type_name().as_bytes().to_vec();
+        let at = all.len();
+        all.extend_from_slice(&bytes);
+        envelope.body = Body::Inline { bytes: all, at };
+    }
+    envelope
 }
 
 /// Where datagrams are received.

@@ -279,8 +279,12 @@ impl Packet {
         self.send_blob(&blob, socket, fds, deadline)
     }
 
-    /// The datagram whose payload is `blob`, for a packet whose own payload it replaces.
-    fn send_blob(
+    /// Sends the packet as one datagram whose payload is `blob`, in place of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::send`].
+    pub fn send_blob(
         &self,
         blob: &Blob,
         socket: &Socket,

@@ -92,7 +92,7 @@ pub use occ_proc::{
     Signal, SignalInfo, Switches, Usage, Verdict,
 };
 pub use options::{Limit, NotBegun, Options, Stdio, Step};
-pub use process::{exit, fail};
+pub use process::{exit, fail, fail_with};
 pub use report::ExitReport;
 pub use spawner::Spawner;
 pub use tail::Tail;

@@ -26,7 +26,7 @@ mod mark;
 mod place;
 
 pub(crate) use ending::finish;
-pub use ending::{exit, fail};
+pub use ending::{exit, fail, fail_with};
 
 use ending::send;
 use mark::carry;

@@ -39,6 +39,7 @@ mod inbox;
 mod killed;
 mod leaving;
 mod life;
+mod limits;
 mod matchers;
 mod messages;
 mod monitors;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use occ_inbox::{Inbox, Mark, Message, Pid, Receive, ReceiveError, Ref, SendError, Since};
+use occ_inbox::{
+    Inbox, InboxInfo, InboxLimits, Mark, Message, Pid, Receive, ReceiveError, Ref, SendError, Since,
+};
 use occ_sck::Term;
 use rustix::io::Errno;
 
@@ -178,6 +180,26 @@ impl Process {
             op: "fcntl(F_DUPFD_CLOEXEC)",
             source,
         })
+    }
+
+    /// Limits what waits in the inbox, from now on: see [`Inbox::set_limits`]. With [`Policy::End`](occ_inbox::Policy) the process ends, with an
+    /// error that says how much there was; the host, which cannot be ended, gets that error from a receive.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn limit_inbox(&mut self, limits: InboxLimits) -> Result<(), ReceiveError> {
+        self.inbox()?.set_limits(limits);
+        Ok(())
+    }
+
+    /// What waits in the inbox.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn inbox_info(&mut self) -> Result<InboxInfo, ReceiveError> {
+        self.inbox()?.info()
     }
 
     /// A new reference, and a mark at this moment.

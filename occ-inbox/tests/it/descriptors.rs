@@ -294,9 +294,9 @@ fn a_long_message_that_may_not_wait_needs_a_descriptor_and_says_so() {
     }));
 }
 
-/// A sender of descriptors is no way to fill up another process.
+/// They wait with their message, and no longer.
 #[test]
-fn descriptors_that_nobody_asked_for_are_closed() {
+fn descriptors_that_nobody_asked_for_are_closed_with_their_message() {
     occ_test_support::isolated!(|| within(LIMIT, || {
         let (mut one, two) = one_and_two();
         let file = File::open("/dev/null").unwrap();
@@ -312,6 +312,13 @@ fn descriptors_that_nobody_asked_for_are_closed() {
         }
         assert!(one.receive_timeout::<String>(NOW).unwrap().is_none());
         assert_eq!(one.len(), 20);
+        for _ in 0..10 {
+            assert_eq!(one.receive::<u8>().unwrap(), 1);
+        }
+        // A memory file is read when it comes, and does not wait.
+        let open = occ_test_support::fds::OpenFds::now().count();
+        assert_eq!(open, before.count() + 200);
+        assert_eq!(one.flush().unwrap(), 10);
         let changes = before.changes(&occ_test_support::fds::OpenFds::now());
         assert!(changes.is_empty(), "{changes:?}");
     }));

@@ -148,6 +148,18 @@ pub fn fail<T: Term>(value: T) -> ! {
     finish(End::failure(&value))
 }
 
+/// Ends the calling process with an error, as if its function had returned it: no destructors run, and nothing catches it.
+///
+/// In a fork that the process made itself it is `_exit`, and nobody is told.
+///
+/// # Panics
+///
+/// If this process was not started as one, because then nobody would be told.
+pub fn fail_with(error: impl Into<anyhow::Error>) -> ! {
+    require_process("fail_with");
+    finish(End::error(&error.into()))
+}
+
 fn require_process(what: &str) {
     assert!(
         sys::is_fork().is_some(),

@@ -92,6 +92,21 @@ fn fail_tells_its_value() {
     );
 }
 
+#[test]
+fn fail_with_is_as_if_the_function_had_returned_the_error() {
+    fn returned() -> anyhow::Result<()> {
+        Err(anyhow::anyhow!("no such file").context("cannot read the list"))
+    }
+    fn from_anywhere() {
+        let deeper = || occ_spawn::fail_with(returned().unwrap_err());
+        let _ = std::panic::catch_unwind(deeper);
+    }
+    let chains =
+        [run(returned, ()), run(from_anywhere, ())].map(|exit| failure(&exit).chain().to_vec());
+    assert_eq!(chains[0], ["cannot read the list", "no such file"]);
+    assert_eq!(chains[1], chains[0]);
+}
+
 /// SP-16
 #[test]
 fn fail_is_not_caught_and_works_on_any_thread() {

@@ -1,0 +1,298 @@
+//! How much may wait in an inbox, and what happens when that is too much.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use occ_inbox::{Bytes, Inbox, InboxLimits, Policy, ReceiveError, SendError, Socket, Wired};
+use occ_sck::PART;
+use occ_test_support::{LIMIT, within};
+
+use crate::switchboard::{Line, Switchboard};
+use crate::{pid, put};
+
+const NOW: Duration = Duration::ZERO;
+
+fn messages(messages: u64, policy: Policy) -> InboxLimits {
+    InboxLimits {
+        messages,
+        policy,
+        ..InboxLimits::default()
+    }
+}
+
+fn bytes(bytes: u64) -> InboxLimits {
+    InboxLimits {
+        bytes,
+        ..InboxLimits::default()
+    }
+}
+
+/// The inbox of process 1, connected with 2, 3 and so on, whose ends the test holds.
+fn connected(peers: u64, limits: InboxLimits) -> (Inbox<Wired>, Vec<Socket>) {
+    let mut ends = Vec::new();
+    let mut theirs = Vec::new();
+    for peer in 2..2 + peers {
+        let (end, other) = Socket::pair().unwrap();
+        ends.push((pid(peer), end));
+        theirs.push(other);
+    }
+    let mut one = Inbox::new(pid(1), Wired::new(ends).unwrap()).unwrap();
+    one.set_limits(limits);
+    one.tick().unwrap();
+    (one, theirs)
+}
+
+/// The inbox of process 2, which sends to 1 without ever waiting, until there is no room.
+fn fill(socket: Socket) -> (Inbox<Wired>, u32) {
+    let mut two = Inbox::new(pid(2), Wired::new([(pid(1), socket)]).unwrap()).unwrap();
+    let sent = (0_u32..).find(|number| two.try_send(pid(1), number).is_err());
+    (two, sent.unwrap())
+}
+
+#[test]
+fn no_more_waits_in_memory_than_the_limit_and_nothing_is_lost() {
+    within(LIMIT, || {
+        let (mut one, mut ends) = connected(1, messages(10, Policy::Block));
+        let (mut two, sent) = fill(ends.remove(0));
+        for _ in 0..5 {
+            one.tick().unwrap();
+            assert_eq!(one.len(), 10);
+        }
+        // There is as much more room as was taken in.
+        for number in sent..sent + 10 {
+            two.send_timeout(pid(1), &number, Duration::from_secs(5))
+                .unwrap();
+        }
+        for number in 0..sent + 10 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+            assert!(one.len() <= 10, "{}", one.len());
+        }
+        assert!(one.receive_any_timeout(NOW).unwrap().is_none());
+    });
+}
+
+/// The control: without a limit all of it is.
+#[test]
+fn without_a_limit_all_waits_in_memory() {
+    within(LIMIT, || {
+        let (mut one, mut ends) = connected(1, InboxLimits::default());
+        let (_two, sent) = fill(ends.remove(0));
+        one.tick().unwrap();
+        assert_eq!(one.len(), sent as usize);
+    });
+}
+
+#[test]
+fn who_floods_takes_nothing_from_those_who_do_not() {
+    within(LIMIT, || {
+        let (mut one, ends) = connected(2, messages(100, Policy::Block));
+        let [two, three] = ends.try_into().unwrap();
+        let (_two, sent) = fill(two);
+        one.tick().unwrap();
+        assert_eq!(one.len(), 100);
+        // A reply of the other comes through, though it is younger than all of that.
+        put(&three, &"reply".to_owned());
+        assert_eq!(one.receive::<String>().unwrap(), "reply");
+        for number in 0..sent {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+    });
+}
+
+#[test]
+fn bytes_are_limited_too_and_one_message_of_each_comes_in_any_case() {
+    within(LIMIT, || {
+        let (mut one, ends) = connected(2, bytes(1000));
+        let [two, three] = ends.try_into().unwrap();
+        for _ in 0..20 {
+            put(&two, &Bytes(vec![2; 198]));
+        }
+        // 5 of 200 bytes are the first that are 1,000.
+        assert_eq!(one.tick().unwrap(), 5);
+        // Longer than the limit, and than a datagram.
+        thread::scope(|scope| {
+            scope.spawn(|| put(&three, &Bytes(vec![3; 5 * PART])));
+            while one.len() < 6 {
+                one.tick().unwrap();
+            }
+        });
+        assert_eq!(one.tick().unwrap(), 6);
+        put(&three, &Bytes(vec![4]));
+        assert_eq!(one.tick().unwrap(), 6);
+        assert_eq!(
+            one.receive_where(|bytes: &Bytes| bytes[0] == 3).unwrap(),
+            Bytes(vec![3; 5 * PART])
+        );
+        assert_eq!(
+            one.receive_where(|bytes: &Bytes| bytes[0] == 4)
+                .unwrap()
+                .len(),
+            1
+        );
+        for _ in 0..20 {
+            assert_eq!(one.receive::<Bytes>().unwrap(), Bytes(vec![2; 198]));
+        }
+    });
+}
+
+#[test]
+fn limits_can_be_changed_at_any_time() {
+    within(LIMIT, || {
+        let (mut one, ends) = connected(1, InboxLimits::default());
+        for number in 0..20_u32 {
+            put(&ends[0], &number);
+        }
+        assert_eq!(one.tick().unwrap(), 20);
+        one.set_limits(messages(10, Policy::Block));
+        for number in 20..100_u32 {
+            put(&ends[0], &number);
+        }
+        assert_eq!(one.tick().unwrap(), 20);
+        one.set_limits(messages(30, Policy::Block));
+        assert_eq!(one.tick().unwrap(), 30);
+        one.set_limits(InboxLimits::default());
+        assert_eq!(one.tick().unwrap(), 100);
+        assert_eq!(one.flush().unwrap(), 100);
+        one.set_limits(messages(30, Policy::Block));
+        for number in 0..40_u32 {
+            put(&ends[0], &number);
+        }
+        assert_eq!(one.tick().unwrap(), 30);
+        one.retain(|message| message.decode::<u32>().unwrap() % 2 == 0);
+        assert_eq!(one.tick().unwrap(), 25);
+    });
+}
+
+#[test]
+fn who_rejects_is_waited_for_by_nobody() {
+    within(LIMIT, || {
+        let (to_two, to_one) = Socket::pair().unwrap();
+        let mut one = Inbox::new(pid(1), Wired::new([(pid(2), to_two)]).unwrap()).unwrap();
+        one.set_limits(messages(10, Policy::Reject));
+        one.tick().unwrap();
+        let mut two = Inbox::new(pid(2), Wired::new([(pid(1), to_one)]).unwrap()).unwrap();
+        let is_full = |result: Result<(), SendError>| match result {
+            Ok(()) => false,
+            Err(SendError::Full { to }) => to == pid(1),
+            Err(other) => panic!("{other}"),
+        };
+        // Not `try_send`: those that wait.
+        let sent = (0_u32..).find(|number| is_full(two.send(pid(1), number)));
+        let sent = sent.unwrap();
+        for _ in 0..3 {
+            assert!(is_full(two.send(pid(1), &sent)));
+            assert!(is_full(two.send(pid(1), &Bytes(vec![0; 3 * PART]))));
+            assert!(is_full(two.send_timeout(
+                pid(1),
+                &sent,
+                Duration::from_secs(60)
+            )));
+        }
+        for number in 0..sent {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+        // With room again, nothing of what was refused is there.
+        two.send(pid(1), &Bytes(vec![7; 3 * PART])).unwrap();
+        assert_eq!(one.receive::<Bytes>().unwrap(), Bytes(vec![7; 3 * PART]));
+        assert!(one.receive_any_timeout(NOW).unwrap().is_none());
+
+        // And whoever no longer rejects is waited for again.
+        one.set_limits(InboxLimits::default());
+        thread::scope(|scope| {
+            let handle = two.handle().unwrap();
+            let long = Bytes(vec![0; 100 * PART]);
+            let waits = scope.spawn(move || handle.send(pid(1), &long));
+            assert_eq!(one.receive::<Bytes>().unwrap().len(), 100 * PART);
+            waits.join().unwrap().unwrap();
+        });
+    });
+}
+
+#[test]
+fn who_is_to_end_is_told_once_what_was_too_much() {
+    within(LIMIT, || {
+        let (mut one, ends) = connected(1, messages(10, Policy::End));
+        for number in 0..10_u32 {
+            put(&ends[0], &number);
+        }
+        assert_eq!(one.receive_timeout::<u8>(NOW).unwrap(), None);
+        put(&ends[0], &10_u32);
+        match one.receive_timeout::<u8>(NOW) {
+            Err(ReceiveError::OverLimit { messages, bytes }) => {
+                assert_eq!((messages, bytes), (11, 11))
+            }
+            other => panic!("{other:?}"),
+        }
+        for number in 0..=10_u32 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+        assert_eq!(one.receive_timeout::<u8>(NOW).unwrap(), None);
+    });
+}
+
+/// All send, and receive only then; each inbox may hold just what it is sent.
+fn ring(members: u64, each: u32, limits: InboxLimits, size: usize) {
+    let board = Switchboard::new();
+    let all_done = Barrier::new(members as usize);
+    // All are there before the first sends.
+    let lines: Vec<_> = (0..members).map(|me| board.line(me)).collect();
+    thread::scope(|scope| {
+        for (line, me) in lines.into_iter().zip(0..) {
+            let all_done = &all_done;
+            scope.spawn(move || {
+                let mut inbox = Line::inbox(pid(me), line);
+                inbox.set_limits(limits);
+                for number in 0..each {
+                    let message = (number, Bytes(vec![me as u8; size]));
+                    inbox.send(pid((me + 1) % members), &message).unwrap();
+                }
+                for number in 0..each {
+                    let (got, _): (u32, Bytes) = inbox.receive().unwrap();
+                    assert_eq!(got, number);
+                }
+                all_done.wait();
+            });
+        }
+    });
+}
+
+#[test]
+fn those_who_send_to_each_other_within_their_limits_do_not_wait_for_ever() {
+    within(LIMIT, || {
+        // More than the sockets hold, by far.
+        ring(2, 20_000, messages(20_000, Policy::Block), 100);
+        ring(10, 400, bytes(41 << 20), 100_000);
+    });
+}
+
+#[test]
+fn who_waits_for_room_reads_past_the_limit_as_much_as_a_socket_holds() {
+    within(LIMIT, || {
+        // What the two sockets hold and a MiB: with a limit of one message it would not go otherwise.
+        let (to_two, to_one) = Socket::pair().unwrap();
+        let held = fill_count(&to_two);
+        drop((to_two, to_one));
+        ring(2, held + held / 4, messages(1, Policy::Block), 1000);
+    });
+}
+
+/// How many such messages one socket holds.
+fn fill_count(socket: &Socket) -> u32 {
+    let mut count = 0;
+    let packet = occ_sck::Packet::of(0, &(0_u32, Bytes(vec![0; 1000]))).unwrap();
+    while packet
+        .send_part(0, socket, &[], occ_inbox::Deadline::Now)
+        .is_ok()
+    {
+        count += 1;
+    }
+    count
+}
+
+#[test]
+fn a_ring_of_100_that_all_send_first_goes_round() {
+    within(LIMIT * 2, || {
+        ring(100, 1_000, messages(1_000, Policy::Block), 1_000)
+    });
+}
