@@ -27,7 +27,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "occ-sck",
         ours: &[],
-        theirs: &["rustix", "libc", "postcard", "serde"],
+        theirs: &["rustix", "libc", "serde"],
     },
     Rule {
         name: "occ-spawn",

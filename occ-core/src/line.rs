@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use occ_inbox::Pid;
-use occ_sck::{BlobError, Body, Deadline, Envelope, Packet, SendError, Socket};
+use occ_sck::{BlobError, Deadline, Envelope, Packet, SendError, Socket};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 
@@ -138,21 +138,7 @@ impl Line {
 
 /// Sends an exit report as it came, without reading it.
 pub(crate) fn send_report(report: &Envelope, socket: &Socket) -> Paid {
-    let (kind, key, name) = (report.kind, report.key, report.type_name());
-    match &report.body {
-        Body::Inline { bytes, at } => {
-            let packet = Packet::raw(kind, key, name, &bytes[*at..]);
-            paid(packet.send_whole(socket, &[], Deadline::Now))
-        }
-        Body::Blob(blob) => paid(Packet::forward_blob(
-            kind,
-            key,
-            name,
-            blob,
-            socket,
-            Deadline::Now,
-        )),
-    }
+    paid(report.forward(socket, Deadline::Now))
 }
 
 pub(crate) fn paid(sent: Result<(), SendError>) -> Paid {

@@ -21,7 +21,7 @@ pub struct Message {
 enum Content {
     /// From another process, encoded.
     Sent(Sent),
-    /// The same, with descriptors: its own, or that of the memory file that it is in.
+    /// The same, in pieces, or with descriptors: its own, or that of the memory file that it is in.
     Whole(Box<Envelope>),
     /// From the system. Its type is not `Serialize`, so that nobody can send one.
     System {

@@ -40,6 +40,7 @@ impl Sent {
                 payload: at..bytes.len(),
                 bytes,
             }),
+            Body::Segments(_) => Err(Box::new(envelope)),
             Body::Blob(ref blob) if blob.len() > READ => Err(Box::new(envelope)),
             Body::Blob(ref blob) => {
                 let Ok(mut bytes) = blob.read() else {

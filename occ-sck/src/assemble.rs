@@ -6,9 +6,14 @@ use crate::blob::Blob;
 use crate::envelope::{Body, Envelope};
 use crate::error::{BlobError, FrameError};
 use crate::frame::{Header, PART};
+use crate::segments::Segments;
 
 /// Memory that is set aside on the word of a header alone; what is beyond grows with what arrives.
-const TRUSTED: u64 = 1 << 20;
+pub(crate) const TRUSTED: u64 = 1 << 20;
+
+/// What is longer is collected in [`Segments`], and decoded as it is freed. What is shorter stands in one piece, which is
+/// there beside the value while it is decoded, and types that borrow from it while they are read can do so.
+pub(crate) const ONE_PIECE: u64 = 16 << 20;
 
 /// What a receiver accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +42,19 @@ pub struct Assembler {
 struct Partial {
     first: Header,
     next: u32,
-    /// Name and payload so far.
-    bytes: Vec<u8>,
+    payload: Payload,
     fds: Vec<OwnedFd>,
+}
+
+/// What has come so far.
+#[derive(Debug)]
+enum Payload {
+    /// Behind the name.
+    OnePiece(Vec<u8>),
+    Segments {
+        name: String,
+        segments: Segments,
+    },
 }
 
 impl Assembler {
@@ -89,6 +104,8 @@ impl Assembler {
         }
         match partial {
             None if header.part == 0 => self.begin(header, name, payload, fds),
+            // What had come of it is dropped with it, and the next message can begin.
+            Some(partial) if partial.continued_by(&header) && header.withdraws() => Ok(None),
             Some(partial) if partial.continued_by(&header) => self.go_on(partial, payload),
             other => Err(FrameError::OutOfOrder {
                 of: other.as_ref().map_or(header.id, |partial| partial.first.id),
@@ -117,20 +134,16 @@ impl Assembler {
             return Ok(Some(Envelope {
                 kind: header.kind,
                 key: header.key,
-                blob_name: name.to_owned(),
+                long_name: name.to_owned(),
                 body: Body::Blob(blob),
                 fds,
             }));
         }
 
-        let room = header.total.min(TRUSTED) as usize;
-        let mut bytes = Vec::with_capacity(name.len() + room.max(payload.len()));
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(payload);
         let partial = Partial {
             first: header,
             next: 1,
-            bytes,
+            payload: Payload::begin(name, payload, header.total),
             fds,
         };
         if header.parts == 1 {
@@ -145,7 +158,7 @@ impl Assembler {
         mut partial: Partial,
         payload: &[u8],
     ) -> Result<Option<Envelope>, FrameError> {
-        partial.bytes.extend_from_slice(payload);
+        partial.payload.push(payload, &partial.first);
         partial.next += 1;
         if partial.next == partial.first.parts {
             return Ok(Some(partial.finish()));
@@ -166,8 +179,8 @@ impl Partial {
             ..
         } = self.first;
         debug_assert_eq!(
-            self.bytes.len() - usize::from(self.first.name_len),
-            self.next as usize * PART
+            self.payload.len(&self.first),
+            u64::from(self.next) * PART as u64
         );
         header.part == self.next
             && (
@@ -180,15 +193,57 @@ impl Partial {
     }
 
     fn finish(self) -> Envelope {
+        let (long_name, body) = match self.payload {
+            Payload::OnePiece(bytes) => {
+                let at = usize::from(self.first.name_len);
+                (String::new(), Body::Inline { bytes, at })
+            }
+            Payload::Segments { name, segments } => (name, Body::Segments(segments)),
+        };
         Envelope {
             kind: self.first.kind,
             key: self.first.key,
-            blob_name: String::new(),
-            body: Body::Inline {
-                bytes: self.bytes,
-                at: usize::from(self.first.name_len),
-            },
+            long_name,
+            body,
             fds: self.fds,
+        }
+    }
+}
+
+impl Payload {
+    fn begin(name: &str, payload: &[u8], total: u64) -> Payload {
+        if total > ONE_PIECE {
+            let mut segments = Segments::new();
+            segments.push(payload, total);
+            let name = name.to_owned();
+            return Payload::Segments { name, segments };
+        }
+        let room = total.min(TRUSTED) as usize;
+        let mut bytes = Vec::with_capacity(name.len() + room.max(payload.len()));
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(payload);
+        Payload::OnePiece(bytes)
+    }
+
+    fn push(&mut self, part: &[u8], first: &Header) {
+        match self {
+            Payload::Segments { segments, .. } => segments.push(part, first.total),
+            Payload::OnePiece(bytes) => {
+                if bytes.capacity() - bytes.len() < part.len() {
+                    // What was taken on the header's word has come: now the rest, once.
+                    let whole = usize::from(first.name_len) + first.total as usize;
+                    bytes.reserve_exact(whole - bytes.len());
+                }
+                bytes.extend_from_slice(part);
+            }
+        }
+    }
+
+    /// Bytes of the value.
+    fn len(&self, first: &Header) -> u64 {
+        match self {
+            Payload::OnePiece(bytes) => (bytes.len() - usize::from(first.name_len)) as u64,
+            Payload::Segments { segments, .. } => segments.len(),
         }
     }
 }

@@ -50,39 +50,9 @@ impl Blob {
     /// (setrlimit(2)).
     #[doc(alias = "memfd_create")]
     pub fn new(bytes: &[u8]) -> Result<Blob, BlobError> {
-        let len = bytes.len() as u64;
-        let failed = |op| {
-            move |source: Errno| BlobError::Io {
-                op,
-                len,
-                source: source.into(),
-            }
-        };
-
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let create = |flags| rustix::fs::memfd_create(c"occasional", flags);
-        // A system may refuse memory files that could be executed; kernels before 6.3 know no other.
-        let fd = match create(flags | MemfdFlags::NOEXEC_SEAL) {
-            Err(Errno::INVAL) => create(flags),
-            created => created,
-        }
-        .map_err(failed("memfd_create"))?;
-        // Past the limit the kernel would send SIGXFSZ before it gave us the error.
-        let limit = rustix::process::getrlimit(Resource::Fsize).current;
-        if limit.is_some_and(|limit| len > limit) {
-            return Err(failed("pwrite")(Errno::FBIG));
-        }
-        let mut at = 0;
-        while at < bytes.len() {
-            match rustix::io::pwrite(&fd, &bytes[at..], at as u64) {
-                Ok(0) => return Err(failed("pwrite")(Errno::NOSPC)),
-                Ok(written) => at += written,
-                Err(Errno::INTR) => {}
-                Err(source) => return Err(failed("pwrite")(source)),
-            }
-        }
-        seal(&fd).map_err(failed("fcntl(F_ADD_SEALS)"))?;
-        Ok(Blob { fd, len })
+        let mut draft = Draft::new(bytes.len() as u64)?;
+        draft.write(bytes)?;
+        draft.finish()
     }
 
     /// Takes a descriptor that somebody sent for a sealed memory file of `len` bytes.
@@ -141,21 +111,97 @@ impl Blob {
         bytes
             .try_reserve_exact(size)
             .map_err(|_| failed("allocate", Errno::NOMEM.into()))?;
-        while bytes.len() < size {
-            let at = bytes.len() as u64;
-            match rustix::io::pread(&self.fd, rustix::buffer::spare_capacity(&mut bytes), at) {
+        self.read_at(0, &mut bytes, size)?;
+        Ok(bytes)
+    }
+
+    /// Appends the `len` bytes from `at` on.
+    pub(crate) fn read_at(&self, at: u64, into: &mut Vec<u8>, len: usize) -> Result<(), BlobError> {
+        let begin = into.len();
+        into.reserve_exact(len);
+        while into.len() < begin + len {
+            let done = into.len() - begin;
+            let room = rustix::buffer::spare_capacity(into);
+            // There may be more room than was asked for; what is read into it is read again where it belongs.
+            match rustix::io::pread(self, room, at + done as u64) {
                 Ok(0) => {
                     return Err(BlobError::Length {
-                        expected: len,
-                        found: bytes.len() as u64,
+                        expected: self.len(),
+                        found: at + done as u64,
                     });
                 }
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(source) => return Err(failed("pread", source.into())),
+                Err(source) => {
+                    return Err(BlobError::Io {
+                        op: "pread",
+                        len: self.len(),
+                        source: source.into(),
+                    });
+                }
             }
         }
-        bytes.truncate(size);
-        Ok(bytes)
+        into.truncate(begin + len);
+        Ok(())
+    }
+}
+
+/// A memory file that is being written.
+pub(crate) struct Draft {
+    fd: OwnedFd,
+    /// Bytes that it is to have.
+    len: u64,
+    at: u64,
+}
+
+impl Draft {
+    pub(crate) fn new(len: u64) -> Result<Draft, BlobError> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let create = |flags| rustix::fs::memfd_create(c"occasional", flags);
+        // A system may refuse memory files that could be executed; kernels before 6.3 know no other.
+        let fd = match create(flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => create(flags),
+            created => created,
+        }
+        .map_err(failed("memfd_create", len))?;
+        // Past the limit the kernel would send SIGXFSZ before it gave us the error.
+        let limit = rustix::process::getrlimit(Resource::Fsize).current;
+        if limit.is_some_and(|limit| len > limit) {
+            return Err(failed("pwrite", len)(Errno::FBIG));
+        }
+        Ok(Draft { fd, len, at: 0 })
+    }
+
+    /// Appends `bytes`: no more in all than were announced.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), BlobError> {
+        while !bytes.is_empty() {
+            match rustix::io::pwrite(&self.fd, bytes, self.at) {
+                Ok(0) => return Err(failed("pwrite", self.len)(Errno::NOSPC)),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    self.at += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(source) => return Err(failed("pwrite", self.len)(source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on nobody can change it.
+    pub(crate) fn finish(self) -> Result<Blob, BlobError> {
+        seal(&self.fd).map_err(failed("fcntl(F_ADD_SEALS)", self.len))?;
+        Ok(Blob {
+            fd: self.fd,
+            len: self.at,
+        })
+    }
+}
+
+fn failed(op: &'static str, len: u64) -> impl Fn(Errno) -> BlobError {
+    move |source| BlobError::Io {
+        op,
+        len,
+        source: source.into(),
     }
 }
 

@@ -29,6 +29,8 @@ enum Mode {
     Nothing,
     /// Each descriptor is duplicated.
     Duplicating,
+    /// They have been already, and the value is encoded once more.
+    Counting,
 }
 
 #[derive(Clone, Copy)]
@@ -74,6 +76,7 @@ pub(crate) fn take(fd: BorrowedFd<'_>) -> Result<u32, FdError> {
                 .map_err(|_| FdError::Outside)?;
             now.kept += 1;
         }
+        Mode::Counting => {}
     }
     TAKING.set(now);
     Ok(index)
@@ -90,6 +93,17 @@ impl Encoding {
     pub(crate) fn duplicating() -> Encoding {
         let outer = TAKING.replace(Taking::begun(Mode::Duplicating));
         Encoding { outer }
+    }
+
+    /// They have been taken when it was encoded for the first time, and have the same numbers again.
+    pub(crate) fn counting() -> Encoding {
+        let outer = TAKING.replace(Taking::begun(Mode::Counting));
+        Encoding { outer }
+    }
+
+    /// How many there were so far in the value that is being encoded.
+    pub(crate) fn count() -> usize {
+        TAKING.get().count as usize
     }
 
     /// What was taken.

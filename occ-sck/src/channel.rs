@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::assemble::{Assembler, Limits};
 use crate::deadline::Deadline;
 use crate::envelope::Envelope;
-use crate::error::{ChannelError, FrameError, ReceiveError};
+use crate::error::{ChannelError, FrameError, ReceiveError, SendError};
 use crate::frame::{MAX_DATAGRAM, kind};
 use crate::packet::Packet;
 use crate::socket::{Received, Socket};
@@ -94,25 +94,20 @@ impl Channel {
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
         self.fill(value)?;
-        let sent = self.send_parts(fds);
+        let sent = self.send_parts(value, fds);
         self.packet.close_fds();
         sent
     }
 
-    fn send_parts(&self, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        for part in 0..self.packet.parts() {
-            if let Err(error) = self
-                .packet
-                .send_part(part, &self.socket, fds, Deadline::Never)
-            {
-                // Half a message is on its way, and the peer would take the next for the rest of it.
-                if part > 0 {
-                    self.socket.shutdown();
-                }
-                return Err(error.into());
+    fn send_parts<T: Term>(&self, value: &T, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+        self.packet.send_parts(value, |part| {
+            let sent = part.send_with(&self.socket, fds, Deadline::Never);
+            // Half a message is on its way, and the peer would take the next for the rest of it.
+            if sent.is_err() && part.index() > 0 {
+                self.socket.shutdown();
             }
-        }
-        Ok(())
+            Ok(sent?)
+        })
     }
 
     /// Sends a value if the peer makes room for it within `limit`; zero tries once.
@@ -128,13 +123,16 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let deadline = Deadline::after(limit);
         self.fill(value)?;
-        let sent = self.packet.send_whole(&self.socket, &[], deadline);
+        let sent = self.packet.send_value(value, &self.socket, &[], deadline);
         self.packet.close_fds();
-        Ok(sent?)
+        sent.map_err(|error| match error {
+            SendError::Encode(error) => error.into(),
+            other => other.into(),
+        })
     }
 
     fn fill<T: Term>(&mut self, value: &T) -> Result<(), ChannelError> {
-        self.packet.fill(kind::USER, value)?;
+        self.packet.prepare(kind::USER, value)?;
         self.sent = self.sent.wrapping_add(1);
         self.packet.set_id(self.sent);
         Ok(())

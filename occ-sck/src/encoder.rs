@@ -5,13 +5,15 @@
 //! (`skip_serializing_if`): its reader goes by position, takes the next field for the missing one, and the
 //! value that comes out is another. It also drops the words of an error that a type's own `Serialize` gives.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::Display;
 
 use serde::ser::{
     Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 use thiserror::Error;
+
+use crate::out::Out;
 
 /// Why a value has no bytes.
 #[derive(Debug, Error)]
@@ -51,36 +53,36 @@ impl serde::ser::Error for Failure {
     }
 }
 
-type Done = Result<(), Failure>;
+pub(crate) type Done = Result<(), Failure>;
 
-/// Appends one value to a buffer.
-pub(crate) struct Encoder<'a>(pub(crate) &'a mut Vec<u8>);
+/// Writes one value.
+pub(crate) struct Encoder<'a, 'o>(pub(crate) &'a mut Out<'o>);
 
 /// A sequence or a map, which says its length first.
-pub(crate) struct Counted<'a> {
-    out: &'a mut Vec<u8>,
+pub(crate) struct Counted<'a, 'o> {
+    out: &'a mut Out<'o>,
     announced: usize,
     given: usize,
 }
 
 /// Fields that the reader knows by their position alone.
-pub(crate) struct Fields<'a> {
-    out: &'a mut Vec<u8>,
+pub(crate) struct Fields<'a, 'o> {
+    out: &'a mut Out<'o>,
     /// What the fields are of, for an error.
     of: &'static str,
 }
 
 /// A number in groups of seven bits, the lowest first; the top bit says that more follow.
 #[inline]
-fn number(out: &mut Vec<u8>, mut value: u64) {
+fn number(out: &mut Out<'_>, mut value: u64) -> Done {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.push(value as u8 | 0x80)?;
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value as u8)
 }
 
-fn wide_number(out: &mut Vec<u8>, mut value: u128) {
+fn wide_number(out: &mut Out<'_>, mut value: u128) -> Done {
     let mut bytes = [0; u128::BITS.div_ceil(7) as usize];
     let mut len = 0;
     while value >= 0x80 {
@@ -89,7 +91,7 @@ fn wide_number(out: &mut Vec<u8>, mut value: u128) {
         len += 1;
     }
     bytes[len] = value as u8;
-    out.extend_from_slice(&bytes[..=len]);
+    out.extend(&bytes[..=len])
 }
 
 /// A signed number with its sign in the lowest bit, so that small ones stay short.
@@ -98,10 +100,10 @@ fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }
 
-impl<'a> Encoder<'a> {
-    fn counted(self, len: Option<usize>) -> Result<Counted<'a>, Failure> {
+impl<'a, 'o> Encoder<'a, 'o> {
+    fn counted(self, len: Option<usize>) -> Result<Counted<'a, 'o>, Failure> {
         let announced = len.ok_or(Unencodable::LengthUnknown)?;
-        number(self.0, announced as u64);
+        number(self.0, announced as u64)?;
         Ok(Counted {
             out: self.0,
             announced,
@@ -110,16 +112,16 @@ impl<'a> Encoder<'a> {
     }
 }
 
-impl<'a> Serializer for Encoder<'a> {
+impl<'a, 'o> Serializer for Encoder<'a, 'o> {
     type Ok = ();
     type Error = Failure;
-    type SerializeSeq = Counted<'a>;
-    type SerializeMap = Counted<'a>;
-    type SerializeTuple = Fields<'a>;
-    type SerializeTupleStruct = Fields<'a>;
-    type SerializeTupleVariant = Fields<'a>;
-    type SerializeStruct = Fields<'a>;
-    type SerializeStructVariant = Fields<'a>;
+    type SerializeSeq = Counted<'a, 'o>;
+    type SerializeMap = Counted<'a, 'o>;
+    type SerializeTuple = Fields<'a, 'o>;
+    type SerializeTupleStruct = Fields<'a, 'o>;
+    type SerializeTupleVariant = Fields<'a, 'o>;
+    type SerializeStruct = Fields<'a, 'o>;
+    type SerializeStructVariant = Fields<'a, 'o>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
@@ -157,8 +159,7 @@ impl<'a> Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_u8(self, v: u8) -> Done {
-        self.0.push(v);
-        Ok(())
+        self.0.push(v)
     }
 
     #[inline]
@@ -173,25 +174,21 @@ impl<'a> Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_u64(self, v: u64) -> Done {
-        number(self.0, v);
-        Ok(())
+        number(self.0, v)
     }
 
     fn serialize_u128(self, v: u128) -> Done {
-        wide_number(self.0, v);
-        Ok(())
+        wide_number(self.0, v)
     }
 
     #[inline]
     fn serialize_f32(self, v: f32) -> Done {
-        self.0.extend_from_slice(&v.to_le_bytes());
-        Ok(())
+        self.0.extend(&v.to_le_bytes())
     }
 
     #[inline]
     fn serialize_f64(self, v: f64) -> Done {
-        self.0.extend_from_slice(&v.to_le_bytes());
-        Ok(())
+        self.0.extend(&v.to_le_bytes())
     }
 
     #[inline]
@@ -206,29 +203,12 @@ impl<'a> Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_bytes(self, v: &[u8]) -> Done {
-        number(self.0, v.len() as u64);
-        self.0.extend_from_slice(v);
-        Ok(())
+        number(self.0, v.len() as u64)?;
+        self.0.extend(v)
     }
 
-    /// Text that is made as it is written. Its length comes first and is known last, so it is moved there.
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Done {
-        struct Text<'a>(&'a mut Vec<u8>);
-
-        impl Write for Text<'_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0.extend_from_slice(text.as_bytes());
-                Ok(())
-            }
-        }
-
-        let at = self.0.len();
-        write!(Text(self.0), "{value}").map_err(<Failure as serde::ser::Error>::custom)?;
-        let end = self.0.len();
-        number(self.0, (end - at) as u64);
-        let moved = self.0.len() - end;
-        self.0[at..].rotate_right(moved);
-        Ok(())
+        self.0.text(&value)
     }
 
     #[inline]
@@ -238,7 +218,7 @@ impl<'a> Serializer for Encoder<'a> {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
-        self.0.push(1);
+        self.0.push(1)?;
         value.serialize(self)
     }
 
@@ -270,22 +250,22 @@ impl<'a> Serializer for Encoder<'a> {
         _: &'static str,
         value: &T,
     ) -> Done {
-        number(self.0, index.into());
+        number(self.0, index.into())?;
         value.serialize(self)
     }
 
     #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<Counted<'a>, Failure> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<Counted<'a, 'o>, Failure> {
         self.counted(len)
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<Counted<'a>, Failure> {
+    fn serialize_map(self, len: Option<usize>) -> Result<Counted<'a, 'o>, Failure> {
         self.counted(len)
     }
 
     #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Fields<'a>, Failure> {
+    fn serialize_tuple(self, _: usize) -> Result<Fields<'a, 'o>, Failure> {
         Ok(Fields {
             out: self.0,
             of: "",
@@ -293,7 +273,7 @@ impl<'a> Serializer for Encoder<'a> {
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, of: &'static str, _: usize) -> Result<Fields<'a>, Failure> {
+    fn serialize_tuple_struct(self, of: &'static str, _: usize) -> Result<Fields<'a, 'o>, Failure> {
         Ok(Fields { out: self.0, of })
     }
 
@@ -304,13 +284,13 @@ impl<'a> Serializer for Encoder<'a> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Fields<'a>, Failure> {
-        number(self.0, index.into());
+    ) -> Result<Fields<'a, 'o>, Failure> {
+        number(self.0, index.into())?;
         Ok(Fields { out: self.0, of })
     }
 
     #[inline]
-    fn serialize_struct(self, of: &'static str, _: usize) -> Result<Fields<'a>, Failure> {
+    fn serialize_struct(self, of: &'static str, _: usize) -> Result<Fields<'a, 'o>, Failure> {
         Ok(Fields { out: self.0, of })
     }
 
@@ -321,13 +301,13 @@ impl<'a> Serializer for Encoder<'a> {
         index: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<Fields<'a>, Failure> {
-        number(self.0, index.into());
+    ) -> Result<Fields<'a, 'o>, Failure> {
+        number(self.0, index.into())?;
         Ok(Fields { out: self.0, of })
     }
 }
 
-impl Counted<'_> {
+impl Counted<'_, '_> {
     #[inline]
     fn ended(self) -> Done {
         if self.given == self.announced {
@@ -341,7 +321,7 @@ impl Counted<'_> {
     }
 }
 
-impl SerializeSeq for Counted<'_> {
+impl SerializeSeq for Counted<'_, '_> {
     type Ok = ();
     type Error = Failure;
 
@@ -357,7 +337,7 @@ impl SerializeSeq for Counted<'_> {
     }
 }
 
-impl SerializeMap for Counted<'_> {
+impl SerializeMap for Counted<'_, '_> {
     type Ok = ();
     type Error = Failure;
 
@@ -381,7 +361,7 @@ impl SerializeMap for Counted<'_> {
 /// What is by position without names: there is no leaving out that we would be told of.
 macro_rules! positional {
     ($($trait:ident :: $field:ident),*) => {$(
-        impl $trait for Fields<'_> {
+        impl $trait for Fields<'_, '_> {
             type Ok = ();
             type Error = Failure;
 
@@ -406,7 +386,7 @@ positional!(
 
 macro_rules! named {
     ($($trait:ident),*) => {$(
-        impl $trait for Fields<'_> {
+        impl $trait for Fields<'_, '_> {
             type Ok = ();
             type Error = Failure;
 

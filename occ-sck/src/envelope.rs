@@ -1,14 +1,20 @@
 //! A message as it arrived: whole, and not yet decoded.
 
 use std::borrow::Cow;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use serde::de::DeserializeOwned;
 
-use crate::blob::Blob;
+use crate::assemble::ONE_PIECE;
+use crate::blob::{Blob, Draft};
 use crate::carried::Decoding;
-use crate::error::{BlobError, DecodeError};
-use crate::value::{TypeKey, decode, type_name_of};
+use crate::deadline::Deadline;
+use crate::error::{BlobError, DecodeError, SendError};
+use crate::packet::Packet;
+use crate::segments::Segments;
+use crate::socket::Socket;
+use crate::stream::Stream;
+use crate::value::{TypeKey, decode, decode_from, type_name_of};
 
 /// The payload of a message.
 #[derive(Debug)]
@@ -20,6 +26,8 @@ pub enum Body {
         /// Where the payload begins.
         at: usize,
     },
+    /// In memory, in pieces: more than 16 MiB.
+    Segments(Segments),
     /// In a sealed memory file.
     Blob(Blob),
 }
@@ -31,8 +39,8 @@ pub struct Envelope {
     pub kind: u8,
     /// The type of the value in it.
     pub key: TypeKey,
-    /// The name of that type, when the payload is in a memory file.
-    pub(crate) blob_name: String,
+    /// The name of that type, when the payload is not behind it.
+    pub(crate) long_name: String,
     /// The encoded value.
     pub body: Body,
     /// File descriptors that came with it: those in the value first.
@@ -45,7 +53,7 @@ impl Envelope {
         match &self.body {
             // The name was checked to be text when the frame was parsed.
             Body::Inline { bytes, at } => std::str::from_utf8(&bytes[..*at]).unwrap_or("?"),
-            Body::Blob(_) => &self.blob_name,
+            Body::Segments(_) | Body::Blob(_) => &self.long_name,
         }
     }
 
@@ -53,6 +61,7 @@ impl Envelope {
     pub fn len(&self) -> u64 {
         match &self.body {
             Body::Inline { bytes, at } => (bytes.len() - at) as u64,
+            Body::Segments(segments) => segments.len(),
             Body::Blob(blob) => blob.len(),
         }
     }
@@ -62,7 +71,7 @@ impl Envelope {
         self.len() == 0
     }
 
-    /// The encoded value.
+    /// The encoded value, copied into one piece where it is not in one.
     ///
     /// # Errors
     ///
@@ -70,6 +79,9 @@ impl Envelope {
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>, BlobError> {
         match &self.body {
             Body::Inline { bytes, at } => Ok(Cow::Borrowed(&bytes[*at..])),
+            Body::Segments(segments) => {
+                Ok(Cow::Owned(segments.pieces().collect::<Vec<_>>().concat()))
+            }
             Body::Blob(blob) => blob.read().map(Cow::Owned),
         }
     }
@@ -88,7 +100,7 @@ impl Envelope {
     pub fn decode<T: DeserializeOwned + 'static>(&self) -> Result<T, DecodeError> {
         self.expect::<T>()?;
         let scope = Decoding::lending(&self.fds);
-        let value = decode_body(&self.body);
+        let value = self.body.decode();
         match scope.end() {
             Ok(_) => value,
             Err(source) => Err(DecodeError::Fds {
@@ -98,7 +110,7 @@ impl Envelope {
         }
     }
 
-    /// The value. Descriptors in it are moved there; what came besides is closed, and so is all of them on an error.
+    /// The value. The memory of a long message is freed as it is read. Descriptors are moved into the value; what came besides is closed, and so is all of them on an error.
     ///
     /// # Errors
     ///
@@ -117,13 +129,36 @@ impl Envelope {
     ) -> Result<(T, Vec<OwnedFd>), DecodeError> {
         self.expect::<T>()?;
         let scope = Decoding::giving(self.fds);
-        let value = decode_body(&self.body);
+        let value = self.body.into_value();
         match scope.end() {
             Ok(rest) => Ok((value?, rest)),
             Err(source) => Err(DecodeError::Fds {
                 type_name: type_name_of::<T>(),
                 source,
             }),
+        }
+    }
+
+    /// Sends the message on as it came, in one datagram or not at all: bytes and descriptors, neither read nor given
+    /// away.
+    ///
+    /// # Errors
+    ///
+    /// As [`Packet::send_whole`].
+    pub fn forward(&self, socket: &Socket, deadline: Deadline) -> Result<(), SendError> {
+        let packet = |payload| Packet::raw(self.kind, self.key, self.type_name(), payload);
+        let fds: Vec<_> = self.fds.iter().map(AsFd::as_fd).collect();
+        match &self.body {
+            Body::Inline { bytes, at } => packet(&bytes[*at..]).send_whole(socket, &fds, deadline),
+            Body::Blob(blob) => packet(&[]).send_blob(blob, socket, &fds, deadline),
+            Body::Segments(segments) => {
+                let mut draft = Draft::new(segments.len()).map_err(SendError::Blob)?;
+                for piece in segments.pieces() {
+                    draft.write(piece).map_err(SendError::Blob)?;
+                }
+                let blob = draft.finish().map_err(SendError::Blob)?;
+                packet(&[]).send_blob(&blob, socket, &fds, deadline)
+            }
         }
     }
 
@@ -138,15 +173,33 @@ impl Envelope {
     }
 }
 
-fn decode_body<T: DeserializeOwned>(body: &Body) -> Result<T, DecodeError> {
-    match body {
-        Body::Inline { bytes, at } => decode(&bytes[*at..]),
-        Body::Blob(blob) => {
-            let bytes = blob.read().map_err(|source| DecodeError::Blob {
-                type_name: type_name_of::<T>(),
-                source,
-            })?;
-            decode(&bytes)
+impl Body {
+    fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        match self {
+            Body::Inline { bytes, at } => decode(&bytes[*at..]),
+            Body::Segments(segments) => {
+                decode_from(Stream::keeping(segments), segments.len() as usize)
+            }
+            Body::Blob(blob) if blob.len() > ONE_PIECE => {
+                decode_from(Stream::of_file(blob), blob.len() as usize)
+            }
+            Body::Blob(blob) => {
+                let bytes = blob.read().map_err(|source| DecodeError::Blob {
+                    type_name: type_name_of::<T>(),
+                    source,
+                })?;
+                decode(&bytes)
+            }
+        }
+    }
+
+    fn into_value<T: DeserializeOwned>(self) -> Result<T, DecodeError> {
+        match self {
+            Body::Segments(segments) => {
+                let len = segments.len() as usize;
+                decode_from(Stream::freeing(segments), len)
+            }
+            kept => kept.decode(),
         }
     }
 }

@@ -267,6 +267,10 @@ pub enum SendError {
         /// How many were given.
         given: usize,
     },
+    /// A value that travels in a memory file was encoded otherwise than before, or has as many descriptors as a message
+    /// may have, of which the file would be one.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     /// The bytes were to travel in a memory file, which could not be made.
     #[error("cannot hand over the bytes in a memory file")]
     Blob(#[source] BlobError),
@@ -285,7 +289,7 @@ impl From<SendError> for io::Error {
         let kind = match &error {
             SendError::Closed => io::ErrorKind::BrokenPipe,
             SendError::Full | SendError::TooManyInFlight { .. } => io::ErrorKind::TimedOut,
-            SendError::TooManyFds { .. } => io::ErrorKind::InvalidInput,
+            SendError::TooManyFds { .. } | SendError::Encode(_) => io::ErrorKind::InvalidInput,
             SendError::Io { source, .. } => source.kind(),
             SendError::Blob(_) => io::ErrorKind::Other,
         };

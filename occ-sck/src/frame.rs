@@ -4,6 +4,7 @@
 //! offset bytes
 //!      0     1  kind        what the payload is for; each layer owns a range of numbers
 //!      1     1  flags       bit 0: the payload is in the memory file that comes first among the fds
+//!                          bit 1: the message that has begun is no more; no payload, and never part 0
 //!      2     2  name length 0 but in part 0
 //!      4     4  message id
 //!      8     4  part        counted from 0
@@ -52,12 +53,15 @@ pub mod kind {
 /// The payload is in a memory file.
 pub(crate) const FLAG_BLOB: u8 = 1;
 
+/// The sender could not encode the rest of a message that it has begun to send.
+pub(crate) const FLAG_WITHDRAWN: u8 = 2;
+
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// What the payload is for: see [`kind`].
     pub kind: u8,
-    /// Bit 0: the payload is in a memory file.
+    /// Bit 0: the payload is in a memory file. Bit 1: the message is no more.
     pub flags: u8,
     /// Bytes of the type's name that follow the header.
     pub name_len: u16,
@@ -117,7 +121,7 @@ impl Header {
             key: TypeKey::from_bytes(field(head, 24)),
         };
 
-        if header.flags & !FLAG_BLOB != 0 {
+        if !matches!(header.flags, 0 | FLAG_BLOB | FLAG_WITHDRAWN) {
             return Err(FrameError::Flags {
                 flags: header.flags,
             });
@@ -136,6 +140,8 @@ impl Header {
 
         let expected = if header.in_blob() {
             (header.part == 0 && header.parts == 1).then_some(0)
+        } else if header.withdraws() {
+            (header.part > 0 && header.payload_len().is_some()).then_some(0)
         } else {
             header.payload_len()
         };
@@ -155,8 +161,13 @@ impl Header {
         self.flags & FLAG_BLOB != 0
     }
 
+    /// True when the message that it belongs to is no more.
+    pub(crate) fn withdraws(self) -> bool {
+        self.flags & FLAG_WITHDRAWN != 0
+    }
+
     /// Payload bytes that this part must carry; `None` when the numbers contradict each other.
-    fn payload_len(self) -> Option<usize> {
+    pub(crate) fn payload_len(self) -> Option<usize> {
         if u64::from(self.parts) != parts_of(self.total) || self.part >= self.parts {
             return None;
         }

@@ -40,13 +40,19 @@ mod bytes;
 mod carried;
 mod channel;
 mod deadline;
+mod decoder;
 mod encoder;
 mod envelope;
 mod error;
 mod fd;
 mod frame;
+mod long;
+mod out;
 mod packet;
+mod part;
+mod segments;
 mod socket;
+mod stream;
 mod sys;
 mod value;
 
@@ -63,5 +69,7 @@ pub use error::{
 pub use fd::Fd;
 pub use frame::{HEADER, Header, MAX_DATAGRAM, MAX_NAME, PART, kind, room};
 pub use packet::Packet;
+pub use part::Part;
+pub use segments::Segments;
 pub use socket::{Credentials, MAX_FDS, Received, Socket};
 pub use value::{Term, TypeKey, decode, encode_into, type_name_of};

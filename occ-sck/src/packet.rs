@@ -12,8 +12,10 @@ use crate::deadline::Deadline;
 use crate::envelope::{Body, Envelope};
 use crate::error::{EncodeError, SendError};
 use crate::frame::{FLAG_BLOB, HEADER, Header, MAX_NAME, PART, parts_of};
+use crate::out::Full;
+use crate::part::{Part, PartBytes, join};
 use crate::socket::{MAX_FDS, Socket};
-use crate::value::{TypeKey, encode_into, type_name_of};
+use crate::value::{TypeKey, encode_as, type_name_of};
 
 /// A value, encoded and framed.
 ///
@@ -53,6 +55,9 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Bytes of a value that [`Packet::prepare`] keeps in memory.
+    pub(crate) const SHORT: usize = 1 << 20;
+
     /// A packet without a value; [`Packet::fill`] fills it.
     pub fn new() -> Packet {
         // A frame from the start, so that nothing below has to ask whether there is one.
@@ -79,7 +84,7 @@ impl Packet {
         let mut packet = Packet::new();
         packet.begin(kind, key, name);
         packet.frame.extend_from_slice(payload);
-        packet.finish();
+        packet.finish(0);
         packet
     }
 
@@ -91,26 +96,44 @@ impl Packet {
     /// The value cannot be encoded, has more descriptors than a message, or one of them could not be duplicated; the packet
     /// is then empty.
     pub fn fill<T: Serialize + 'static>(&mut self, kind: u8, value: &T) -> Result<(), EncodeError> {
+        self.fill_up_to(kind, value, None)
+    }
+
+    /// Keeps a value of no more than `most` bytes, and of a longer one the length alone.
+    pub(crate) fn fill_up_to<T: Serialize + 'static>(
+        &mut self,
+        kind: u8,
+        value: &T,
+        most: Option<usize>,
+    ) -> Result<(), EncodeError> {
         self.begin(kind, TypeKey::of::<T>(), type_name_of::<T>());
+        let behind = self.payload_at();
+        let full = match most {
+            None => Full::Grow,
+            Some(most) => Full::Count {
+                behind,
+                most: behind + most,
+            },
+        };
         let scope = Encoding::duplicating();
-        let encoded = encode_into(value, &mut self.frame);
+        let encoded = encode_as(value, &mut self.frame, full);
         let taken = scope.end().map_err(|error| EncodeError {
             type_name: type_name_of::<T>(),
             source: error.into(),
         });
         // What the encoder says of a descriptor that it was refused is in other words what was noted of it.
-        let encoded = match (encoded, taken) {
-            (Ok(()), Ok(fds)) => {
+        match (encoded, taken) {
+            (Ok(counted), Ok(fds)) => {
                 self.fds = fds;
+                self.finish(counted);
                 Ok(())
             }
             (_, Err(error)) | (Err(error), _) => {
-                self.frame.truncate(self.payload_at());
+                self.frame.truncate(behind);
+                self.finish(0);
                 Err(error)
             }
-        };
-        self.finish();
-        encoded
+        }
     }
 
     fn begin(&mut self, kind: u8, key: TypeKey, name: &str) {
@@ -127,8 +150,9 @@ impl Packet {
         };
     }
 
-    fn finish(&mut self) {
-        let total = self.payload().len() as u64;
+    /// `counted` bytes of the value are not here.
+    fn finish(&mut self, counted: u64) {
+        let total = self.payload().len() as u64 + counted;
         self.header.total = total;
         // 2^32 parts are 256 TiB: more than any address space that the payload could have been in.
         self.header.parts = parts_of(total) as u32;
@@ -154,10 +178,25 @@ impl Packet {
 
     /// The name of that type.
     pub fn type_name(&self) -> &str {
-        std::str::from_utf8(&self.frame[HEADER..self.payload_at()]).unwrap_or("?")
+        std::str::from_utf8(self.name()).unwrap_or("?")
     }
 
-    /// The encoded value; nothing in a packet that was never filled.
+    /// Bytes of the encoded value.
+    pub fn len(&self) -> u64 {
+        self.header.total
+    }
+
+    /// True when the encoded value has no bytes, as that of `()`.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// True when the value is so long that only its length is here: see [`Packet::prepare`].
+    pub fn is_long(&self) -> bool {
+        self.len() > self.payload().len() as u64
+    }
+
+    /// The encoded value; nothing in a packet that was never filled, or is long.
     pub fn payload(&self) -> &[u8] {
         &self.frame[self.payload_at()..]
     }
@@ -173,10 +212,49 @@ impl Packet {
         self.fds.clear();
     }
 
-    /// Those in the value, and then those that are given besides.
-    fn with_own<'a>(&'a self, fds: &[BorrowedFd<'a>]) -> Vec<BorrowedFd<'a>> {
-        let own = self.fds.iter().map(AsFd::as_fd);
-        own.chain(fds.iter().copied()).collect()
+    pub(crate) fn own_fds(&self) -> &[OwnedFd] {
+        &self.fds
+    }
+
+    pub(crate) fn into_fds(self) -> Vec<OwnedFd> {
+        self.fds
+    }
+
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.frame[HEADER..self.payload_at()]
+    }
+
+    /// The header of part `part`.
+    pub(crate) fn header_of(&self, part: u32) -> Header {
+        Header {
+            part,
+            name_len: if part == 0 { self.header.name_len } else { 0 },
+            ..self.header
+        }
+    }
+
+    /// Part `part` of a packet that is not long.
+    pub(crate) fn part(&self, part: u32) -> Part<'_> {
+        let header = self.header_of(part);
+        if part == 0 {
+            let first = self.frame.len().min(self.payload_at() + PART);
+            return Part {
+                header,
+                bytes: PartBytes::Frame(&self.frame[..first]),
+                fds: &self.fds,
+            };
+        }
+        let payload = self.payload();
+        let from = part as usize * PART;
+        let to = payload.len().min(from + PART);
+        Part {
+            header,
+            bytes: PartBytes::Pieces {
+                name: &[],
+                payload: &payload[from..to],
+            },
+            fds: &[],
+        }
     }
 
     fn payload_at(&self) -> usize {
@@ -191,7 +269,7 @@ impl Packet {
     ///
     /// # Panics
     ///
-    /// If there is no such part.
+    /// If there is no such part, or the packet is long ([`Packet::is_long`]).
     pub fn send_part(
         &self,
         part: u32,
@@ -204,31 +282,15 @@ impl Packet {
             "part {part} of {}",
             self.header.parts
         );
-        if part == 0 {
-            let first = self.frame.len().min(self.payload_at() + PART);
-            let all;
-            let fds = if self.fds.is_empty() {
-                fds
-            } else {
-                all = self.with_own(fds);
-                &all
-            };
-            return socket.send(&[IoSlice::new(&self.frame[..first])], fds, deadline);
-        }
-        let header = Header {
-            part,
-            name_len: 0,
-            ..self.header
-        }
-        .to_bytes();
-        let payload = self.payload();
-        let from = part as usize * PART;
-        let to = payload.len().min(from + PART);
-        socket.send(
-            &[IoSlice::new(&header), IoSlice::new(&payload[from..to])],
-            &[],
-            deadline,
-        )
+        self.assert_here();
+        self.part(part).send_with(socket, fds, deadline)
+    }
+
+    fn assert_here(&self) {
+        assert!(
+            !self.is_long(),
+            "of a long value only the length is here: it is sent by `send_parts` or `send_value`"
+        );
     }
 
     /// Sends this packet with `payload` in place of its own, which must be as long. It takes no memory and no lock, so that
@@ -261,6 +323,10 @@ impl Packet {
     /// # Errors
     ///
     /// As [`Socket::send`], and [`SendError::Blob`].
+    ///
+    /// # Panics
+    ///
+    /// If the packet is long ([`Packet::is_long`]).
     pub fn send_whole(
         &self,
         socket: &Socket,
@@ -270,6 +336,7 @@ impl Packet {
         if self.header.parts == 1 {
             return self.send_part(0, socket, fds, deadline);
         }
+        self.assert_here();
         // Before the file is written, which may be long.
         let given = 1 + self.fds.len() + fds.len();
         if given > MAX_FDS {
@@ -279,7 +346,7 @@ impl Packet {
         self.send_blob(&blob, socket, fds, deadline)
     }
 
-    /// Sends the packet as one datagram whose payload is `blob`, in place of its own.
+    /// Sends the message in one datagram, with `blob`, which holds its value: see [`Packet::blob`].
     ///
     /// # Errors
     ///
@@ -297,11 +364,10 @@ impl Packet {
             total: blob.len(),
             ..self.header
         };
-        let mut all = self.with_own(fds);
+        let mut all = join(&self.fds, fds);
         all.insert(0, blob.as_fd());
-        let name = &self.frame[HEADER..self.payload_at()];
         socket.send(
-            &[IoSlice::new(&header.to_bytes()), IoSlice::new(name)],
+            &[IoSlice::new(&header.to_bytes()), IoSlice::new(self.name())],
             &all,
             deadline,
         )
@@ -309,13 +375,18 @@ impl Packet {
 
     /// The message that a receiver would make of it, without a way through the kernel. It has the descriptors that the
     /// packet had.
+    ///
+    /// # Panics
+    ///
+    /// If the packet is long ([`Packet::is_long`]): see [`Packet::into_envelope_of`].
     pub fn into_envelope(mut self) -> Envelope {
+        self.assert_here();
         let at = usize::from(self.header.name_len);
         self.frame.drain(..HEADER);
         Envelope {
             kind: self.header.kind,
             key: self.header.key,
-            blob_name: String::new(),
+            long_name: String::new(),
             body: Body::Inline {
                 bytes: self.frame,
                 at,

@@ -4,10 +4,13 @@ use std::any::TypeId;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::encoder::Encoder;
+use crate::decoder::{Decoder, Failure, Slice, Source, Undecodable};
+use crate::encoder::{self, Encoder};
 use crate::error::{DecodeError, EncodeError};
+use crate::out::{Full, Out};
 
 /// A value that can be sent from one process to another.
 ///
@@ -128,14 +131,53 @@ pub fn type_name_of<T: ?Sized>() -> &'static str {
 /// is not known beforehand (`#[serde(flatten)]`). What the value's own `Serialize` refuses: a path that is
 /// no UTF-8, for one.
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let before = out.len();
-    value.serialize(Encoder(out)).map_err(|source| {
-        out.truncate(before);
-        EncodeError {
-            type_name: type_name_of::<T>(),
-            source: source.into(),
+    encode_as(value, out, Full::Grow).map(drop)
+}
+
+/// Appends `value` to `home`, or does what is to be done when that is full; on an error, and in a panic, `home` is as it
+/// was. Tells how many bytes are not there.
+pub(crate) fn encode_as<T: Serialize + ?Sized>(
+    value: &T,
+    home: &mut Vec<u8>,
+    full: Full<'_>,
+) -> Result<u64, EncodeError> {
+    let mut lent = Lent {
+        before: home.len(),
+        out: Out::new(std::mem::take(home), full),
+        home,
+    };
+    let encoded = value.serialize(Encoder(&mut lent.out));
+    match encoded.and_then(|()| lent.out.finish()) {
+        Ok(()) => {
+            lent.before = usize::MAX;
+            Ok(lent.out.counted)
         }
-    })
+        Err(failure) => Err(unencodable::<T>(failure)),
+    }
+}
+
+/// A buffer that has been lent to an encoder, and goes back.
+struct Lent<'a, 'o> {
+    out: Out<'o>,
+    home: &'a mut Vec<u8>,
+    /// As much of it is kept.
+    before: usize,
+}
+
+impl Drop for Lent<'_, '_> {
+    #[inline]
+    fn drop(&mut self) {
+        *self.home = std::mem::take(&mut self.out.bytes);
+        self.home.truncate(self.before);
+    }
+}
+
+#[cold]
+fn unencodable<T: ?Sized>(failure: encoder::Failure) -> EncodeError {
+    EncodeError {
+        type_name: type_name_of::<T>(),
+        source: failure.into(),
+    }
 }
 
 /// Reads a `T` that fills `bytes` to the last one.
@@ -144,16 +186,37 @@ pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Resul
 ///
 /// Bytes that are no `T`, and bytes left over: both mean that writer and reader do not agree.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => Err(DecodeError::LeftOver {
-            type_name: type_name_of::<T>(),
-            left: rest.len(),
-            of: bytes.len(),
-        }),
-        Err(source) => Err(DecodeError::Bytes {
-            type_name: type_name_of::<T>(),
-            source: source.into(),
-        }),
+    decode_from(Slice::new(bytes), bytes.len())
+}
+
+/// Reads a `T` that takes all `of` bytes of a source.
+#[inline]
+pub(crate) fn decode_from<'de, T: Deserialize<'de>>(
+    source: impl Source<'de>,
+    of: usize,
+) -> Result<T, DecodeError> {
+    let type_name = type_name_of::<T>();
+    let mut decoder = Decoder(source);
+    match T::deserialize(&mut decoder) {
+        Ok(value) => match decoder.0.left() {
+            0 => Ok(value),
+            left => Err(DecodeError::LeftOver {
+                type_name,
+                left,
+                of,
+            }),
+        },
+        Err(failure) => Err(undecodable(type_name, failure)),
+    }
+}
+
+#[cold]
+fn undecodable(type_name: &'static str, failure: Failure) -> DecodeError {
+    match *failure.0 {
+        Undecodable::Blob(source) => DecodeError::Blob { type_name, source },
+        other => DecodeError::Bytes {
+            type_name,
+            source: other.into(),
+        },
     }
 }

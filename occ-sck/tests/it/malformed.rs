@@ -12,6 +12,22 @@ use rustix::net::SendFlags;
 /// Bit 0 of the flags.
 const IN_BLOB: u8 = 1;
 
+/// Bit 1 of the flags.
+const WITHDRAWN: u8 = 2;
+
+/// What withdraws a message of which [`part`] makes the parts.
+fn withdrawal(id: u32, part: u32) -> Vec<u8> {
+    let header = Header {
+        flags: WITHDRAWN,
+        id,
+        part,
+        parts: 4,
+        total: 3 * PART as u64 + 100,
+        ..header()
+    };
+    frame(header, &[])
+}
+
 pub(crate) fn header() -> Header {
     Header {
         kind: kind::USER,
@@ -131,8 +147,45 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "a flag without meaning",
-            with(|header| header.flags = 2, &[]),
-            FrameError::Flags { flags: 2 },
+            with(|header| header.flags = 4, &[]),
+            FrameError::Flags { flags: 4 },
+        ),
+        case(
+            "two flags that exclude each other",
+            with(|header| header.flags = IN_BLOB | WITHDRAWN, &[]),
+            FrameError::Flags {
+                flags: IN_BLOB | WITHDRAWN,
+            },
+        ),
+        case(
+            "a message withdrawn by its first part",
+            with(|header| header.flags = WITHDRAWN, &[]),
+            parts(0, 1, 0, 0),
+        ),
+        case(
+            "a message withdrawn with payload",
+            vec![part(0, same), part(1, |header| header.flags = WITHDRAWN)],
+            parts(1, 4, PART, total),
+        ),
+        case(
+            "a message withdrawn that has not begun",
+            vec![withdrawal(1, 1)],
+            out_of_order(1, 0, 1, 1),
+        ),
+        case(
+            "another message withdrawn",
+            vec![part(0, same), withdrawal(2, 1)],
+            out_of_order(1, 1, 2, 1),
+        ),
+        case(
+            "a message withdrawn by a part too late",
+            vec![part(0, same), withdrawal(1, 2)],
+            out_of_order(1, 1, 1, 2),
+        ),
+        case(
+            "a part of a message that was withdrawn",
+            vec![part(0, same), withdrawal(1, 1), part(1, same)],
+            out_of_order(1, 0, 1, 1),
         ),
         case(
             "no parts",

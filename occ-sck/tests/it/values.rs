@@ -45,10 +45,10 @@ struct Marker;
 struct Wrapped(u32);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Pair(String, i64);
+pub(crate) struct Pair(String, i64);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-enum Shape {
+pub(crate) enum Shape {
     Unit,
     Bool(bool),
     Tiny(i8, u8),
@@ -113,7 +113,7 @@ fn values_of_every_shape_arrive_as_they_were_sent() {
     assert_eq!(a.receive::<String>().unwrap().unwrap(), "and back");
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+pub(crate) fn shape() -> impl Strategy<Value = Shape> {
     let leaf = prop_oneof![
         Just(Shape::Unit),
         any::<bool>().prop_map(Shape::Bool),
@@ -177,7 +177,7 @@ fn text_that_is_made_as_it_is_written_has_its_length_first() {
 }
 
 /// A value whose encoding has exactly this many bytes, one of them at the least.
-fn of_encoded_size(size: usize) -> Bytes {
+pub(crate) fn of_encoded_size(size: usize) -> Bytes {
     let prefix = match size {
         0 => panic!("its length takes a byte"),
         1..=0x80 => 1,
