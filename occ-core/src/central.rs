@@ -154,6 +154,8 @@ struct Central {
     emptying: Vec<Group>,
     /// Most descriptors that are held for processes that are being made.
     most_held: usize,
+    /// Descriptors that may be open, but for those that are kept for what must be possible.
+    most_fds: usize,
     finished: bool,
 }
 
@@ -219,7 +221,8 @@ impl Central {
             room: limit,
             places: None,
             emptying: Vec::new(),
-            most_held: (limit / 8).max(64),
+            most_fds: limit,
+            most_held: (limit / 8).max(64).min(limit),
             finished: false,
         };
         let host = central.host.as_ref().map(|host| (host.as_fd(), HOST));
@@ -347,12 +350,14 @@ impl Central {
                 pid,
                 wanted,
                 args,
-                given,
+                mut given,
             } => {
+                let with_args = given.split_off(given.len().min(wanted.given as usize));
                 let request = zygote::Request {
                     serial: process,
                     function: wanted.function,
                     args,
+                    with_args,
                     preface: preface(pid),
                     keep_stdin: wanted.keep_stdin,
                     mark: Some(self.orphans.mark(process)),

@@ -271,6 +271,7 @@ impl Connector for Control {
                 Event::Own
             }
             spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC => {
+                envelope.fds = fds;
                 self.report = Some(envelope);
                 Event::Own
             }

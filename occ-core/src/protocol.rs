@@ -274,15 +274,19 @@ impl ShortReport {
     /// Most bytes of one.
     const MOST: usize = 4096;
 
-    /// A report, if it is short.
+    /// A report, if it is short and has no descriptors.
     pub(crate) fn of(report: &Envelope) -> Option<ShortReport> {
         match &report.body {
-            Body::Inline { bytes, at } if bytes.len() <= ShortReport::MOST => Some(ShortReport {
-                kind: report.kind,
-                key: report.key.to_bytes(),
-                name: report.type_name().to_owned(),
-                bytes: Bytes(bytes[*at..].to_vec()),
-            }),
+            Body::Inline { bytes, at }
+                if bytes.len() <= ShortReport::MOST && report.fds.is_empty() =>
+            {
+                Some(ShortReport {
+                    kind: report.kind,
+                    key: report.key.to_bytes(),
+                    name: report.type_name().to_owned(),
+                    bytes: Bytes(bytes[*at..].to_vec()),
+                })
+            }
             _ => None,
         }
     }

@@ -45,7 +45,7 @@ where
     F::Output: Outcome<K>,
 {
     fn run(function: fn(A) -> F::Output, context: Context) -> End {
-        let args = match occ_sck::decode::<A>(&context.args) {
+        let args = match occ_sck::decode_with_fds::<A>(&context.args, context.with_args) {
             Ok(args) => args,
             Err(error) => return failed("the arguments could not be decoded", &error),
         };

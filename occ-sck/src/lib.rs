@@ -72,4 +72,6 @@ pub use packet::Packet;
 pub use part::Part;
 pub use segments::Segments;
 pub use socket::{Credentials, MAX_FDS, Received, Socket};
-pub use value::{Term, TypeKey, decode, encode_into, type_name_of};
+pub use value::{
+    Term, TypeKey, decode, decode_with_fds, encode_into, encode_with_fds, type_name_of,
+};

@@ -3,10 +3,12 @@
 use std::any::TypeId;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::os::fd::OwnedFd;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::carried::{Decoding, Encoding};
 use crate::decoder::{Decoder, Failure, Slice, Source, Undecodable};
 use crate::encoder::{self, Encoder};
 use crate::error::{DecodeError, EncodeError};
@@ -177,6 +179,69 @@ fn unencodable<T: ?Sized>(failure: encoder::Failure) -> EncodeError {
     EncodeError {
         type_name: type_name_of::<T>(),
         source: failure.into(),
+    }
+}
+
+/// Appends `value` to `out`, for a message that is made otherwise than by a [`Packet`](crate::Packet), and gives duplicates
+/// of the descriptors in it ([`Fd`](crate::Fd)): they have to travel with the bytes, in this order, to
+/// [`decode_with_fds`]. On an error `out` is as it was, and nothing is open that was not.
+///
+/// ```
+/// use std::os::fd::OwnedFd;
+///
+/// use occ_sck::{Fd, decode_with_fds, encode_with_fds};
+///
+/// let (reader, writer) = std::io::pipe()?;
+/// let mut bytes = Vec::new();
+/// let fds = encode_with_fds(&("a pipe", Fd(reader)), &mut bytes)?;
+/// assert_eq!(fds.len(), 1);
+/// let (what, _reader): (String, Fd) = decode_with_fds(&bytes, fds)?;
+/// assert_eq!(what, "a pipe");
+/// # drop(writer);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`encode_into`]; more than [`MAX_FDS`](crate::MAX_FDS) descriptors, or one that could not be duplicated.
+pub fn encode_with_fds<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<Vec<OwnedFd>, EncodeError> {
+    let before = out.len();
+    let scope = Encoding::duplicating();
+    let encoded = encode_into(value, out);
+    match (encoded, scope.end()) {
+        (Ok(()), Ok(fds)) => Ok(fds),
+        (_, Err(error)) => {
+            out.truncate(before);
+            Err(EncodeError {
+                type_name: type_name_of::<T>(),
+                source: error.into(),
+            })
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Reads a `T` that fills `bytes` to the last one, and moves those of `fds` into it that it names. The others are closed,
+/// and all on an error.
+///
+/// # Errors
+///
+/// As [`decode`], and [`DecodeError::Fds`].
+pub fn decode_with_fds<T: DeserializeOwned>(
+    bytes: &[u8],
+    fds: Vec<OwnedFd>,
+) -> Result<T, DecodeError> {
+    let scope = Decoding::giving(fds);
+    let value = decode(bytes);
+    match scope.end() {
+        Ok(_) => value,
+        Err(source) => Err(DecodeError::Fds {
+            type_name: type_name_of::<T>(),
+            source,
+        }),
     }
 }
 

@@ -272,6 +272,7 @@ fn read_orders(control: &'static Socket) -> Result<(Descriptor, Context), String
         Context {
             control,
             args: orders.args.0,
+            with_args: Vec::new(),
             preface: Vec::new(),
             fds: envelope.fds,
         },

@@ -24,6 +24,8 @@ pub struct Context {
     pub control: &'static Socket,
     /// What it was given, encoded.
     pub args: Vec<u8>,
+    /// The descriptors in it: [`decode_with_fds`](occ_sck::decode_with_fds).
+    pub with_args: Vec<OwnedFd>,
     /// What it was told besides by whoever asked for it.
     pub preface: Vec<u8>,
     /// File descriptors that it was given.

@@ -34,11 +34,12 @@ pub enum ExitReason {
 pub struct Value(Arc<Envelope>);
 
 impl Value {
-    /// The value.
+    /// The value. Descriptors in it ([`Fd`](occ_sck::Fd)) are duplicates, others each time; those that came are closed with
+    /// the last copy of this.
     ///
     /// # Errors
     ///
-    /// The process ended with a value of another type, or its bytes cannot be decoded. The exit is none the
+    /// The process ended with a value of another type, or its bytes cannot be decoded, or there is no room for a descriptor. The exit is none the
     /// less what it was.
     pub fn get<T: Term>(&self) -> Result<T, DecodeError> {
         self.0.decode()

@@ -49,7 +49,7 @@ pub struct Options {
     extra: Vec<Arc<OwnedFd>>,
 }
 
-/// Most descriptors that a process can be given, those of its standard streams included: as many as the kernel takes in one message, less
+/// Most descriptors that a process can be given, those of its standard streams and those in its arguments included: as many as the kernel takes in one message, less
 /// eight for what else goes with them (its control socket, a socket or a memory file for its function, the pipe of a standard error
 /// that is kept, the control groups that it joins).
 pub const MAX_GIVEN: usize = MAX_FDS - 8;

@@ -1,6 +1,6 @@
 //! How a process ends, from its own side: what it reports, and the status it leaves.
 
-use occ_sck::{EncodeError, Packet, Term};
+use occ_sck::{Blob, EncodeError, Packet, SendError, Term};
 use serde::{Deserialize, Serialize};
 
 use crate::backtrace::Told;
@@ -72,30 +72,43 @@ pub(crate) struct PanicReport {
 #[derive(Debug)]
 pub struct End {
     pub(crate) packet: Packet,
+    /// What the packet says is in here, as it is long.
+    pub(crate) blob: Option<Blob>,
     pub(crate) status: i32,
 }
 
 impl End {
     /// With a value.
     pub fn value<T: Term>(value: &T) -> End {
-        match Packet::of(kind::VALUE, value) {
-            Ok(packet) => End {
-                packet,
-                status: STATUS_VALUE,
-            },
-            Err(error) => End::unencodable("exit value", error),
-        }
+        End::with(kind::VALUE, value, STATUS_VALUE)
+            .unwrap_or_else(|error| End::unencodable("exit value", &error))
     }
 
     /// With an error that is a value.
     pub fn failure<T: Term>(value: &T) -> End {
-        match Packet::of(kind::FAILURE, value) {
-            Ok(packet) => End {
-                packet,
-                status: STATUS_ERROR,
-            },
-            Err(error) => End::unencodable("error value", error),
-        }
+        End::with(kind::FAILURE, value, STATUS_ERROR)
+            .unwrap_or_else(|error| End::unencodable("error value", &error))
+    }
+
+    fn with<T: Term>(kind: u8, value: &T, status: i32) -> Result<End, EncodeError> {
+        let mut packet = Packet::new();
+        packet.prepare(kind, value)?;
+        let blob = match packet.is_long().then(|| packet.blob(value)) {
+            None => None,
+            Some(Ok(blob)) => Some(blob),
+            Some(Err(SendError::Encode(error))) => return Err(error),
+            // Perhaps for want of a descriptor, of which the end of the process has more: it is tried again then, and
+            // said if it cannot be.
+            Some(Err(_)) => {
+                packet.fill(kind, value)?;
+                None
+            }
+        };
+        Ok(End {
+            packet,
+            blob,
+            status,
+        })
     }
 
     /// With an error: its chain, and its backtrace if one was asked for.
@@ -106,16 +119,14 @@ impl End {
         })
     }
 
-    fn unencodable(what: &str, error: EncodeError) -> End {
-        let cause = error.source.to_string();
-        End::words(ErrorReport {
-            chain: vec![
-                format!("the {what} could not be handed over"),
-                error.to_string(),
-                cause,
-            ],
-            backtrace: None,
-        })
+    fn unencodable(what: &str, error: &EncodeError) -> End {
+        let mut chain = vec![format!("the {what} could not be handed over")];
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        while let Some(error) = cause {
+            chain.push(error.to_string());
+            cause = error.source();
+        }
+        End::chain(chain)
     }
 
     /// With an error that is made of words alone: the error and its causes, the outermost first.
@@ -131,6 +142,7 @@ impl End {
         let packet = Packet::of(kind::ERROR, &report).unwrap_or_default();
         End {
             packet,
+            blob: None,
             status: STATUS_ERROR,
         }
     }
@@ -139,6 +151,7 @@ impl End {
         let packet = Packet::of(kind::PANIC, report).unwrap_or_default();
         End {
             packet,
+            blob: None,
             status: STATUS_PANIC,
         }
     }

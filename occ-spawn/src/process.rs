@@ -172,6 +172,19 @@ fn plan_first(
             )
         }
     };
+    // So may it be under that of one that is in the arguments.
+    for fd in &mut fds.with_args {
+        match rustix::io::fcntl_dupfd_cloexec(&*fd, spare) {
+            Ok(up) => *fd = up,
+            Err(errno) => {
+                let what = format!("({spare} and above, for the arguments)");
+                not_begun(
+                    control,
+                    &NotBegun::new(Step::Descriptors, what, &errno.into()),
+                )
+            }
+        }
+    }
     if plan.program.is_some() {
         hello(control);
     }
@@ -211,7 +224,7 @@ fn never_began(start: &Start, before: &Before, why: &str) -> ! {
     let _ = before
         .hello
         .send_part(0, &start.control, &[], Deadline::Never);
-    let _ = send(&end.packet, &start.control);
+    let _ = send(&end, &start.control);
     sys::end(end.status)
 }
 
@@ -228,9 +241,10 @@ fn prepare(
         blob,
         joins,
         given,
+        with_args,
         ..
     } = start;
-    std::mem::forget((closed, socket, blob, joins, given));
+    std::mem::forget((closed, socket, blob, joins, given, with_args));
     let entry = before.entry.clone()?;
     if let Some(title) = title {
         title.give();
@@ -245,6 +259,7 @@ fn prepare(
         Context {
             control,
             args,
+            with_args: fds.with_args,
             preface,
             fds: fds.socket.into_iter().collect(),
         },

@@ -33,6 +33,7 @@ pub(crate) fn wait(
         let context = Context {
             control,
             args: Vec::new(),
+            with_args: Vec::new(),
             preface,
             fds: Vec::new(),
         };
@@ -76,6 +77,7 @@ fn begin(control: &'static Socket, work: &mut Work) -> Result<(Descriptor, Conte
     let context = Context {
         control,
         args: work.args()?,
+        with_args: std::mem::take(&mut work.with_args),
         preface: Vec::new(),
         fds: Vec::new(),
     };

@@ -80,7 +80,8 @@ impl Spawner {
 
     /// Runs `function` with `args` in a new process.
     ///
-    /// When this returns the process exists and is about to run the function.
+    /// When this returns the process exists and is about to run the function. Arguments and value may have file descriptors in
+    /// them: [`Fd`](occ_sck::Fd).
     ///
     /// # Errors
     ///
@@ -116,11 +117,12 @@ impl Spawner {
     {
         let entry = descriptor::<Plain<AnyhowResultOrValue>, F, A>(&function);
         let mut bytes = Vec::new();
-        occ_sck::encode_into(&args, &mut bytes)?;
+        let with_args = occ_sck::encode_with_fds(&args, &mut bytes)?;
         let what = What {
             parcel: options.for_function()?,
             function: entry.offset(),
             args: bytes,
+            with_args,
             socket: None,
             executes: false,
         };
@@ -161,6 +163,7 @@ impl Spawner {
             parcel: options.for_executable(program)?,
             function: 0,
             args: Vec::new(),
+            with_args: Vec::new(),
             socket: None,
             executes: true,
         };
@@ -192,12 +195,13 @@ impl Spawner {
             source,
         })?;
         let mut bytes = Vec::new();
-        occ_sck::encode_into(&args, &mut bytes)?;
+        let with_args = occ_sck::encode_with_fds(&args, &mut bytes)?;
         let ordinary = Options::default();
         let what = What {
             parcel: ordinary.for_function()?,
             function: entry.offset(),
             args: bytes,
+            with_args,
             socket: Some(theirs.as_fd()),
             executes: false,
         };
@@ -210,7 +214,7 @@ impl Spawner {
         if self.inner.is_forked() {
             return Err(SpawnError::Forked);
         }
-        let given = what.parcel.fds.len();
+        let given = what.parcel.fds.len() + what.with_args.len();
         if given > MAX_GIVEN {
             let limit = MAX_GIVEN;
             return Err(SpawnError::TooManyFds { given, limit });
@@ -227,6 +231,7 @@ impl Spawner {
             serial: self.inner.next.fetch_add(1, Ordering::Relaxed),
             function: what.function,
             args: Args::new(what.parcel.bytes)?,
+            with_args: what.with_args,
             keep_stdin: false,
             mark: None,
             preface: Vec::new(),
@@ -258,6 +263,8 @@ struct What<'a> {
     parcel: Parcel<'a>,
     function: u64,
     args: Vec<u8>,
+    /// What is in them.
+    with_args: Vec<OwnedFd>,
     /// One more, for the function.
     socket: Option<BorrowedFd<'a>>,
     executes: bool,

@@ -118,7 +118,8 @@ impl Zygote {
         let mut fds = vec![control];
         fds.extend(socket);
         fds.extend(blob.map(Blob::as_fd));
-        fds.extend(request.joins.iter().chain(&request.given).map(AsFd::as_fd));
+        let others = [&request.joins, &request.given, &request.with_args];
+        fds.extend(others.into_iter().flatten().map(AsFd::as_fd));
         packet.send_part(0, &self.process.socket, &fds, deadline)
     }
 

@@ -63,7 +63,7 @@ pub(super) struct Unborn {
 impl Unborn {
     /// How many descriptors are held for it.
     pub(super) fn holds(&self) -> usize {
-        self.request.given.len()
+        self.request.given.len() + self.request.with_args.len()
     }
 }
 

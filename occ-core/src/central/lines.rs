@@ -1,7 +1,7 @@
 //! Control sockets: what processes say, and what they are owed.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -149,8 +149,13 @@ impl Central {
             | spawn::UNREAD
                 if from_itself =>
             {
-                // A report is kept until the end, and needs none.
-                envelope.fds.clear();
+                // It is kept until the end, and all who watch have been told. Only a value has any.
+                if !matches!(envelope.kind, spawn::VALUE | spawn::FAILURE) {
+                    envelope.fds.clear();
+                }
+                if self.has_no_room_for(&envelope.fds) {
+                    return self.mishear(serial, envelope.kind);
+                }
                 self.events.push_back(Event::Said {
                     process: serial,
                     report: envelope,
@@ -172,6 +177,14 @@ impl Central {
             }
             _ => {}
         }
+    }
+
+    /// Descriptors in exit values do not take the last places: there must be processes made meanwhile.
+    ///
+    /// The kernel gives the lowest number that is free, so what has a high one has come to a table that is nearly full.
+    fn has_no_room_for(&self, fds: &[OwnedFd]) -> bool {
+        let most = self.most_fds - self.most_held;
+        fds.iter().any(|fd| fd.as_raw_fd() as usize >= most)
     }
 
     fn request(&mut self, by: Serial, mut envelope: Envelope) {
@@ -217,7 +230,8 @@ impl Central {
             }
         };
         let given: Vec<OwnedFd> = fds.collect();
-        if given.len() != wanted.given as usize {
+        // Those for the options, and then those in the arguments.
+        if given.len() as u64 != u64::from(wanted.given) + u64::from(wanted.with_args) {
             return Err(failed("recvmsg", Errno::BADF));
         }
         // They are held until the process is made. Whoever asks for many at once asks again.

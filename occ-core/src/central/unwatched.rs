@@ -40,7 +40,7 @@ pub(super) struct Unwatched {
 }
 
 fn is_long(report: Option<&Envelope>) -> bool {
-    report.is_some_and(|report| matches!(report.body, Body::Blob(_)))
+    report.is_some_and(|report| matches!(report.body, Body::Blob(_)) || !report.fds.is_empty())
 }
 
 impl Unwatched {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use occ_inbox::{Lost, Pid};
 use occ_sck::{Blob, Bytes, MAX_NAME};
@@ -24,6 +24,8 @@ struct Launch<'a> {
     name: &'a str,
     options: Parcel<'a>,
     args: Vec<u8>,
+    /// The descriptors in them.
+    with_args: Vec<OwnedFd>,
     care: Care,
     keep_stdin: bool,
 }
@@ -175,13 +177,14 @@ impl Process {
         (monitor, keep_stdin): (Option<MonitorRef>, bool),
     ) -> Result<Pid, SpawnError> {
         let mut bytes = Vec::new();
-        occ_sck::encode_into(args, &mut bytes)?;
+        let with_args = occ_sck::encode_with_fds(args, &mut bytes)?;
         let options = builder.options()?;
         let launch = Launch {
             function: entry.function,
             name: entry.name,
             options: options.for_function()?,
             args: bytes,
+            with_args,
             care: builder.care(false),
             keep_stdin,
         };
@@ -200,6 +203,7 @@ impl Process {
             name: &name_of(program),
             options: options.for_executable(program)?,
             args: Vec::new(),
+            with_args: Vec::new(),
             care: builder.care(true),
             keep_stdin: false,
         };
@@ -216,8 +220,8 @@ impl Process {
         }
         let Parcel { mut bytes, fds } = launch.options;
         // The coordinator could pass no more on.
-        if fds.len() > MAX_GIVEN {
-            let (given, limit) = (fds.len(), MAX_GIVEN);
+        let (given, limit) = (fds.len() + launch.with_args.len(), MAX_GIVEN);
+        if given > limit {
             return Err(SpawnError::TooManyFds { given, limit });
         }
         let plan = bytes.len() as u64;
@@ -239,11 +243,14 @@ impl Process {
                 blob: blob.as_ref().map(Blob::len),
                 plan,
                 given: fds.len() as u32,
+                with_args: launch.with_args.len() as u32,
                 keep_stdin: launch.keep_stdin,
                 care: launch.care,
             }),
         };
-        let fds: Vec<BorrowedFd<'_>> = blob.iter().map(Blob::as_fd).chain(fds).collect();
+        let with_args = launch.with_args.iter().map(AsFd::as_fd);
+        let blob = blob.iter().map(Blob::as_fd);
+        let fds: Vec<BorrowedFd<'_>> = blob.chain(fds).chain(with_args).collect();
         self.connector()?.ask(&request, &fds)?;
         match self.reply(id).map_err(|Lost| SpawnError::SystemDown)? {
             Reply::Spawned { pid, .. } => Ok(pid),

@@ -22,6 +22,8 @@ pub struct Wanted {
     pub plan: u64,
     /// So many descriptors come along for them.
     pub given: u32,
+    /// And so many more that are in the arguments.
+    pub with_args: u32,
     /// It gets the host's standard input. Only the host may give it away.
     pub keep_stdin: bool,
     /// What the coordinator sees to.

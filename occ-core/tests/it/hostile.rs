@@ -133,6 +133,7 @@ impl Peer {
                         blob: self.random().is_multiple_of(2).then(|| self.random()),
                         plan: self.random() % 200,
                         given: self.random() as u32 % 3,
+                        with_args: u32::from(self.random().is_multiple_of(8)),
                         keep_stdin: true,
                         care: self.care(name),
                     }),
@@ -739,12 +740,17 @@ pub(crate) fn open_files(os_pid: OsPid) -> usize {
         .count()
 }
 
-/// A report is kept until its process ends; what came with it that does not belong to it is not.
+/// What came with a value is kept as long as the value is: until another takes its place, or the process ends. No other
+/// report has any.
 #[test]
-fn descriptors_that_come_with_a_report_are_not_kept() {
+fn descriptors_that_come_with_a_report_are_closed_with_it() {
+    const LAST: usize = 3;
     fn hoard(witness: Pid) {
         let peer = Peer::new(0);
-        peer.send_with(&frame(VALUE, &()), &vec![peer.control.as_fd(); 253]);
+        let many = vec![peer.control.as_fd(); 253];
+        peer.send_with(&frame(VALUE, &()), &many);
+        peer.send_with(&frame(VALUE, &()), &many[..LAST]);
+        peer.send_with(&frame(PANIC, &()), &many);
         peer.ask(&Request::Kill {
             id: 0,
             pid: witness,
@@ -755,12 +761,19 @@ fn descriptors_that_come_with_a_report_are_not_kept() {
         let mut system = system();
         let coordinator = system.coordinator();
         let process = system.process();
+        let mut hoarders = Vec::new();
         for _ in 0..10 {
             let (witness, killed) = process.spawn_monitor(crate::stay, ()).unwrap();
-            process.spawn(hoard, (witness,)).unwrap();
+            hoarders.push(process.spawn_monitor(hoard, (witness,)).unwrap());
             reason(process, killed);
         }
-        assert!(open_files(coordinator) < 40);
+        let open = open_files(coordinator);
+        assert!((10 * LAST..40 + 10 * LAST).contains(&open), "{open}");
+        for (hoarder, monitor) in hoarders {
+            process.kill(hoarder).unwrap();
+            assert_eq!(signal(&reason(process, monitor)), libc::SIGKILL);
+        }
+        assert!(open_files(coordinator) < 30);
         system.stop();
     });
 }

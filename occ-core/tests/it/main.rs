@@ -9,6 +9,7 @@ mod ending;
 mod exes;
 mod fallbacks;
 mod faults;
+mod fds_in_values;
 mod first_word;
 mod forks;
 mod hostile;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use occ_sck::{Deadline, Limits, Packet, SendError, Socket, Term};
+use occ_sck::{Deadline, Limits, SendError, Socket, Term};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::own_control;
@@ -52,31 +52,35 @@ fn report(end: End) -> i32 {
     };
     crate::earlier::tell(control);
     crate::unread::tell(control);
-    let Err(error) = send(&end.packet, control) else {
+    let Err(error) = send(&end, control) else {
         return end.status;
     };
 
     // It is lost, and whoever waits is told that it is, and why.
     let lost = format!(
         "the exit value, {} bytes of `{}`, could not be handed over",
-        end.packet.payload().len(),
+        end.packet.len(),
         end.packet.type_name()
     );
     let end = End::words(ErrorReport {
         chain: vec![lost, error],
         backtrace: None,
     });
-    let _ = send(&end.packet, control);
+    let _ = send(&end, control);
     end.status
 }
 
 /// Sends a report whole: what is long goes in a memory file, so the process never waits for its reader.
-pub(super) fn send(packet: &Packet, control: &Socket) -> Result<(), String> {
+pub(super) fn send(end: &End, control: &Socket) -> Result<(), String> {
+    let packet = &end.packet;
     let most = Limits::default().message;
-    if packet.payload().len() as u64 > most {
+    if packet.len() > most {
         return Err(format!("it is longer than {most} bytes"));
     }
-    let by = |deadline| packet.send_whole(control, &[], deadline);
+    let by = |deadline| match &end.blob {
+        Some(blob) => packet.send_blob(blob, control, &[], deadline),
+        None => packet.send_whole(control, &[], deadline),
+    };
     let sent = match by(Deadline::Now) {
         Err(SendError::Full) => by(Deadline::Never),
         Err(SendError::Blob(_)) => {

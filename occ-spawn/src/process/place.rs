@@ -34,6 +34,7 @@ pub(super) fn own_only(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Fds>
     };
     let joins = all(&start.joins)?;
     let given = all(&start.given)?;
+    let with_args = all(&start.with_args)?;
     // SAFETY: the owners of what is closed are `start` and `stdin`, which are forgotten below and in
     // `prepare`, and the zygote's own state, which nobody touches again in this process.
     let closed = unsafe { sys::close_from(next) };
@@ -51,6 +52,7 @@ pub(super) fn own_only(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Fds>
         blob,
         joins: joins.into_iter().map(own).collect(),
         given: given.into_iter().map(own).collect(),
+        with_args: with_args.into_iter().map(own).collect(),
     })
 }
 
@@ -61,4 +63,6 @@ pub(super) struct Fds {
     pub(super) joins: Vec<OwnedFd>,
     /// What the options speak of.
     pub(super) given: Vec<OwnedFd>,
+    /// What is in the arguments.
+    pub(super) with_args: Vec<OwnedFd>,
 }

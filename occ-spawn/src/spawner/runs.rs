@@ -18,7 +18,7 @@ where
     F::Output: Outcome<K>,
 {
     fn run(function: fn(A) -> F::Output, context: Context) -> End {
-        match occ_sck::decode::<A>(&context.args) {
+        match occ_sck::decode_with_fds::<A>(&context.args, context.with_args) {
             Ok(args) => function(args).into_end(),
             Err(error) => undecodable(&error),
         }
@@ -43,7 +43,7 @@ where
                 backtrace: None,
             });
         };
-        match occ_sck::decode::<A>(&context.args) {
+        match occ_sck::decode_with_fds::<A>(&context.args, context.with_args) {
             Ok(args) => function(args.with_socket(Socket::from(socket))).into_end(),
             Err(error) => undecodable(&error),
         }
@@ -51,12 +51,12 @@ where
 }
 
 fn undecodable(error: &occ_sck::DecodeError) -> End {
-    let cause = std::error::Error::source(error).map(ToString::to_string);
-    let mut chain = vec![
-        "the arguments could not be decoded".to_owned(),
-        error.to_string(),
-    ];
-    chain.extend(cause);
+    let mut chain = vec!["the arguments could not be decoded".to_owned()];
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        chain.push(error.to_string());
+        cause = error.source();
+    }
     End::words(ErrorReport {
         chain,
         backtrace: None,

@@ -202,6 +202,7 @@ fn rehearse(control: &'static Socket, rehearsal: u64) -> Result<(), String> {
         drop(entry.run(Context {
             control,
             args: Vec::new(),
+            with_args: Vec::new(),
             preface: Vec::new(),
             fds: Vec::new(),
         }));

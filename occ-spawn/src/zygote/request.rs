@@ -20,6 +20,8 @@ pub struct Request {
     pub function: u64,
     /// Its arguments, encoded.
     pub args: Args,
+    /// The descriptors in them.
+    pub with_args: Vec<OwnedFd>,
     /// What whoever asks for the process has to tell it besides: [`Context::preface`](crate::entry::Context::preface).
     pub preface: Vec<u8>,
     /// Keep the standard input of whoever booted the zygote; else it is /dev/null.
@@ -53,6 +55,7 @@ impl Request {
             serial,
             function: rehearsal,
             args: Args::Inline(Vec::new()),
+            with_args: Vec::new(),
             preface: Vec::new(),
             keep_stdin: false,
             mark: None,
@@ -76,7 +79,8 @@ impl Request {
     pub fn start(&self, spare: &Socket) -> Result<(), SendError> {
         let packet = self.for_spare()?;
         let (_, blob) = self.args.parts();
-        let fds: Vec<BorrowedFd<'_>> = blob.map(Blob::as_fd).into_iter().collect();
+        let blob = blob.map(Blob::as_fd).into_iter();
+        let fds: Vec<BorrowedFd<'_>> = blob.chain(self.with_args.iter().map(AsFd::as_fd)).collect();
         packet.send_part(0, spare, &fds, Deadline::Now)
     }
 
@@ -85,6 +89,7 @@ impl Request {
         let rest = Rest {
             function: self.function,
             blob: blob.map(Blob::len),
+            with_args: self.with_args.len() as u32,
             args: args.to_vec().into(),
         };
         encoded(kind::START, &rest)
@@ -136,6 +141,8 @@ pub(super) struct Rest {
     pub(super) function: u64,
     /// The length of the memory file that holds the arguments.
     pub(super) blob: Option<u64>,
+    /// So many descriptors are in them.
+    pub(super) with_args: u32,
     pub(super) args: Bytes,
 }
 
@@ -156,6 +163,7 @@ pub(super) struct Wire {
     pub(super) likely: u64,
     pub(super) joins: u32,
     pub(super) given: u32,
+    pub(super) with_args: u32,
     pub(super) args: Bytes,
     pub(super) preface: Bytes,
 }
@@ -178,6 +186,7 @@ impl Wire {
             likely: request.likely,
             joins: request.joins.len() as u32,
             given: request.given.len() as u32,
+            with_args: request.with_args.len() as u32,
             args: args.to_vec().into(),
             preface: request.preface.clone().into(),
         };

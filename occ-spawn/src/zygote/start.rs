@@ -24,6 +24,7 @@ pub(crate) struct Start {
     pub(crate) namespace: bool,
     pub(crate) joins: Vec<OwnedFd>,
     pub(crate) given: Vec<OwnedFd>,
+    pub(crate) with_args: Vec<OwnedFd>,
     pub(crate) spare: bool,
     pub(crate) likely: u64,
 }
@@ -44,8 +45,10 @@ impl Start {
             None => None,
         };
         let joins: Vec<OwnedFd> = fds.by_ref().take(wire.joins as usize).collect();
-        let given: Vec<OwnedFd> = fds.collect();
-        if joins.len() != wire.joins as usize || given.len() != wire.given as usize {
+        let given: Vec<OwnedFd> = fds.by_ref().take(wire.given as usize).collect();
+        let with_args: Vec<OwnedFd> = fds.collect();
+        let came = [joins.len(), given.len(), with_args.len()];
+        if came != [wire.joins, wire.given, wire.with_args].map(|count| count as usize) {
             return None;
         }
         Some(Start {
@@ -63,6 +66,7 @@ impl Start {
             namespace: wire.namespace,
             joins,
             given,
+            with_args,
             spare: wire.spare,
             likely: wire.likely,
         })
@@ -115,6 +119,7 @@ impl Start {
 pub(crate) struct Work {
     pub(crate) function: u64,
     args: Vec<u8>,
+    pub(crate) with_args: Vec<OwnedFd>,
     blob: Option<(OwnedFd, u64)>,
 }
 
@@ -125,13 +130,19 @@ impl Work {
             return None;
         }
         let rest: Rest = envelope.decode().ok()?;
+        let mut fds = envelope.fds.into_iter();
         let blob = match rest.blob {
-            Some(len) => Some((envelope.fds.into_iter().next()?, len)),
+            Some(len) => Some((fds.next()?, len)),
             None => None,
         };
+        let with_args: Vec<OwnedFd> = fds.collect();
+        if with_args.len() != rest.with_args as usize {
+            return None;
+        }
         Some(Work {
             function: rest.function,
             args: rest.args.0,
+            with_args,
             blob,
         })
     }

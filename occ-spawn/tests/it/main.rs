@@ -8,6 +8,7 @@ mod compile_fail;
 mod descriptors;
 mod errors;
 mod exes;
+mod fds_in_values;
 mod hosts;
 mod in_flight;
 mod initialisers;

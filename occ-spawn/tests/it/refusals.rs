@@ -24,6 +24,7 @@ fn end_of(zygote: &Zygote, serial: u64, function: u64) -> ExitReason {
         serial,
         function,
         args,
+        with_args: Vec::new(),
         keep_stdin: false,
         mark: None,
         plan: 0,

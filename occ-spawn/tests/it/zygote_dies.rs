@@ -1,9 +1,12 @@
 //! The zygote is expendable.
 
+use std::io::{PipeWriter, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use occ_sck::Fd;
 use occ_spawn::{SpawnError, Spawner};
 use occ_test_support::dead::Watch;
+use occ_test_support::fds::OpenFds;
 use occ_test_support::stat::Stat;
 use occ_test_support::{LIMIT, Signal, isolated, stress, tree, within};
 
@@ -62,6 +65,42 @@ fn a_spawn_that_it_had_taken_fails_by_name_and_is_not_repeated() {
         });
         let mut child = spawner.spawn(seven, ()).unwrap();
         assert_eq!(value::<u8>(&end_of(&mut child)), 7);
+    });
+}
+
+/// What goes with a request is under way when nobody is left who could take it.
+#[test]
+fn one_that_dies_with_descriptors_to_pass_on_leaves_none_open() {
+    fn hold(_: Fd<PipeWriter>, _: Fd<PipeWriter>) {
+        crate::stay()
+    }
+    isolated!(|| {
+        let spawner = Spawner::new().unwrap();
+        let before = OpenFds::now();
+        let zygote = zygote(&[]);
+        zygote.signal(Signal::STOP);
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        std::thread::scope(|scope| {
+            let args = (Fd(writer.try_clone().unwrap()), Fd(writer));
+            let spawn = scope.spawn(|| spawner.spawn(hold, args).map(drop));
+            within(LIMIT, || {
+                while blocked_threads() < 1 {
+                    std::thread::yield_now();
+                }
+            });
+            zygote.signal(Signal::KILL);
+            let error = within(LIMIT, || spawn.join().unwrap().unwrap_err());
+            assert!(matches!(error, SpawnError::ZygoteDied), "{error:?}");
+        });
+        zygote.wait_gone(LIMIT);
+        let read = within(LIMIT, || reader.read(&mut [0]).unwrap());
+        assert_eq!(read, 0, "nobody holds the other end");
+        drop((reader, zygote));
+        // The next one has a socket of its own.
+        let mut child = spawner.spawn(seven, ()).unwrap();
+        assert_eq!(value::<u8>(&end_of(&mut child)), 7);
+        drop(child);
+        assert_eq!(before.count(), OpenFds::now().count());
     });
 }
 
