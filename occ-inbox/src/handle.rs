@@ -11,7 +11,7 @@ use crate::error::SendError;
 use crate::hold::{Hold, Shared};
 use crate::inbox::Inbox;
 use crate::pid::Pid;
-use crate::send::{KEPT, Way};
+use crate::send::Way;
 use crate::site::Site;
 use crate::wait::Seat;
 
@@ -131,9 +131,7 @@ impl<C: Connector> Handle<C> {
         };
         let result = site.send(to, value, way, &mut desk.packet);
         desk.packet.close_fds();
-        if desk.packet.payload().len() <= KEPT {
-            self.desks().push(desk);
-        }
+        self.desks().push(desk);
         result
     }
 

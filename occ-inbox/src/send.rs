@@ -23,9 +23,6 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// How long one waits for what nobody tells of, before one looks again.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// Memory that is kept from one message to the next.
-pub(crate) const KEPT: usize = 1 << 20;
-
 /// How a message is to be sent.
 #[derive(Clone, Copy)]
 pub(crate) enum Way {
@@ -96,9 +93,7 @@ impl<C: Connector> Inbox<C> {
         let mut packet = std::mem::take(&mut self.packet);
         let result = self.site().send(to, value, way, &mut packet);
         packet.close_fds();
-        if packet.payload().len() <= KEPT {
-            self.packet = packet;
-        }
+        self.packet = packet;
         self.streaming = false;
         result
     }
@@ -114,20 +109,21 @@ impl<C: Connector> Site<'_, C> {
         packet: &mut Packet,
     ) -> Result<(), SendError> {
         // Encode first: a value that cannot be encoded costs its sender an error, and nobody anything.
-        packet.fill(kind::USER, value)?;
-        self.send_packet(to, packet, way)
+        packet.prepare(kind::USER, value)?;
+        self.send_packet(to, value, packet, way)
     }
 
-    fn send_packet(&mut self, to: Pid, packet: &mut Packet, way: Way) -> Result<(), SendError> {
-        let mut core = self.hold.core();
+    fn send_packet<T: Term>(
+        &mut self,
+        to: Pid,
+        value: &T,
+        packet: &mut Packet,
+        way: Way,
+    ) -> Result<(), SendError> {
+        let core = self.core();
         if to == core.me && !core.gone {
-            let envelope = std::mem::take(packet).into_envelope();
-            core.arrivals.push(Message::sent(to, envelope));
-            core.waiters.ring();
-            if !self.owner {
-                core.sound_alarm();
-            }
-            return Ok(());
+            drop(core);
+            return self.send_to_oneself(to, value, packet);
         }
         if core.down {
             return Err(SendError::SystemDown);
@@ -144,10 +140,12 @@ impl<C: Connector> Site<'_, C> {
             let sending = match way {
                 // What cannot be taken back must not wait half-way.
                 Way::Parts if rejects => {
-                    self.send_whole(to, number, packet, &mut blob, Deadline::Now)?
+                    self.send_whole((to, number), value, packet, &mut blob, Deadline::Now)?
                 }
-                Way::Parts => self.send_parts(to, number, packet)?,
-                Way::Whole(deadline) => self.send_whole(to, number, packet, &mut blob, deadline)?,
+                Way::Parts => self.send_parts((to, number), value, packet)?,
+                Way::Whole(deadline) => {
+                    self.send_whole((to, number), value, packet, &mut blob, deadline)?
+                }
             };
             match sending {
                 Sending::Done => return Ok(()),
@@ -158,10 +156,10 @@ impl<C: Connector> Site<'_, C> {
     }
 
     /// In one datagram, by way of a memory file if it is long.
-    fn send_whole(
+    fn send_whole<T: Term>(
         &mut self,
-        to: Pid,
-        number: u64,
+        (to, number): (Pid, u64),
+        value: &T,
         packet: &Packet,
         blob: &mut Option<Blob>,
         deadline: Deadline,
@@ -173,17 +171,17 @@ impl<C: Connector> Site<'_, C> {
         }
         let blob = match blob {
             Some(blob) => blob,
-            none => none.insert(Blob::new(packet.payload()).map_err(of_blob)?),
+            none => none.insert(packet.blob(value).map_err(of_blob)?),
         };
         self.transmit(to, number, deadline, None, |socket| {
             packet.send_blob(blob, socket, &[], Deadline::Now)
         })
     }
 
-    fn send_parts(
+    fn send_parts<T: Term>(
         &mut self,
-        to: Pid,
-        number: u64,
+        (to, number): (Pid, u64),
+        value: &T,
         packet: &mut Packet,
     ) -> Result<Sending, SendError> {
         if packet.parts() == 1 {
@@ -197,20 +195,43 @@ impl<C: Connector> Site<'_, C> {
         packet.set_id(turn);
         let mut message = Underway {
             site: self,
-            to,
             number,
-            sent: 0,
+            to,
+            is_half: false,
         };
-        for part in 0..packet.parts() {
-            let attempt = |socket: &Socket| packet.send_part(part, socket, &[], Deadline::Now);
+        let sent = packet.send_parts(value, |part| {
             let site = &mut *message.site;
+            let attempt = |socket: &Socket| part.send(socket, Deadline::Now);
             match site.transmit(to, number, Deadline::Never, Some(turn), attempt)? {
-                Sending::Done => message.sent += 1,
-                Sending::Ended => return Ok(Sending::Ended),
+                Sending::Done => {
+                    message.is_half = !part.withdraws();
+                    Ok(())
+                }
+                Sending::Ended => Err(Stopped::Ended),
             }
+        });
+        match sent {
+            Ok(()) => message.is_half = false,
+            Err(Stopped::Ended) => return Ok(Sending::Ended),
+            Err(Stopped::Failed(error)) => return Err(error),
         }
-        message.end();
         Ok(Sending::Done)
+    }
+
+    fn send_to_oneself<T: Term>(
+        &mut self,
+        me: Pid,
+        value: &T,
+        packet: &mut Packet,
+    ) -> Result<(), SendError> {
+        let envelope = std::mem::take(packet).into_envelope_of(value)?;
+        let mut core = self.hold.core();
+        core.arrivals.push(Message::sent(me, envelope));
+        core.waiters.ring();
+        if !self.owner {
+            core.sound_alarm();
+        }
+        Ok(())
     }
 
     /// Waits until nobody else is in the middle of a message on this connection, and has it for oneself. The number of the
@@ -409,27 +430,34 @@ struct Underway<'a, 'b, C: Connector> {
     site: &'a mut Site<'b, C>,
     to: Pid,
     number: u64,
-    sent: u32,
-}
-
-impl<C: Connector> Underway<'_, '_, C> {
-    /// All of it has been sent.
-    fn end(mut self) {
-        self.sent = 0;
-    }
+    /// Some of it has been sent, and not all.
+    is_half: bool,
 }
 
 impl<C: Connector> Drop for Underway<'_, '_, C> {
     fn drop(&mut self) {
         let mut core = self.site.core();
-        if self.sent > 0 {
-            // Half a message is on its way, and the peer would take the next for the rest of it.
+        if self.is_half {
+            // The peer would take the next message for the rest of this one.
             core.close(self.number);
             core.standing.entry(self.to).or_insert(Standing::Broken);
         } else if let Some(peer) = core.peers.get_mut(self.number) {
             peer.sender = None;
         }
         core.waiters.ring();
+    }
+}
+
+/// Why the parts of a message do not go on.
+enum Stopped {
+    /// The connection has ended.
+    Ended,
+    Failed(SendError),
+}
+
+impl<E: Into<SendError>> From<E> for Stopped {
+    fn from(error: E) -> Stopped {
+        Stopped::Failed(error.into())
     }
 }
 
@@ -441,12 +469,13 @@ fn refusal(to: Pid, why: Refusal) -> SendError {
     }
 }
 
-fn of_blob(error: BlobError) -> SendError {
+fn of_blob(error: occ_sck::SendError) -> SendError {
     match error {
-        BlobError::Io { op, source, .. } => SendError::Io { op, source },
+        occ_sck::SendError::Blob(BlobError::Io { op, source, .. }) => SendError::Io { op, source },
+        occ_sck::SendError::Encode(error) => error.into(),
         other => SendError::Io {
             op: "memfd_create",
-            source: std::io::Error::other(other),
+            source: other.into(),
         },
     }
 }

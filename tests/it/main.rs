@@ -35,6 +35,7 @@ mod exit_values;
 mod forks;
 mod gone;
 mod hosts;
+mod huge;
 mod inbox;
 mod killed;
 mod leaving;
