@@ -29,6 +29,7 @@
 //! - [`run`] and [`start`] make a system.
 //! - [`spawn`], [`spawn_monitor`], [`monitor`], [`demonitor`], [`kill`], [`terminate`]: processes, and the news of their end,
 //!   [`Down`]. [`spawn_exe`] runs an executable as one, and [`Builder`] has the options for both.
+//! - [`spawn_addr`] is for those who want it typed: an [`Inbox`] of one type of messages, and an [`Addr`] that takes no others.
 //! - [`send`], [`try_send`], [`send_timeout`], from other threads by a [`handle`]; [`receive`](fn@receive) and its kin, and [`receive!`] for whichever comes first of
 //!   several types.
 //! - [`inbox_info`] says what waits in the inbox, and [`limit_inbox`] how much may.
@@ -39,12 +40,14 @@
 
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
+mod addr;
 mod messages;
 mod processes;
 mod select;
 mod since;
 mod system;
 
+pub use addr::{spawn_addr, spawn_addr_monitor};
 pub use messages::{
     flush, handle, inbox_info, limit_inbox, make_ref, receive, receive_any, receive_any_timeout,
     receive_map, receive_map_timeout, receive_timeout, receive_where, receive_where_timeout, send,
@@ -63,11 +66,11 @@ pub use occ_core::__receive;
 pub use select::__select;
 
 pub use occ_core::{
-    AbnormalExit, Arguments, Backtrace, Builder, Bytes, Cause, Confidence, Containment,
-    DecodeError, Down, EarlierPanic, Evidence, ExitReason, ExitReport, Failure, Fallback, Fd,
-    Field, Function, Handle, InboxInfo, InboxLimits, Io, LifetimeGuarantee, Limit, Mark, Message,
-    Missing, Moment, MonitorRef, OldestInfo, OsPid, OsStatus, Outcome, Panic, PeerInfo, Pid,
-    Policy, ProcessInfo, Receive, ReceiveError, Ref, RunError, SendError, Sent, Signal, SignalInfo,
-    SpawnError, StartError, Stdio, Step, Switches, SystemBuilder, SystemError, Tail, Term,
-    TypeInfo, Usage, Value, Verdict, exit, fail, fail_with, result_kind,
+    AbnormalExit, Addr, AfterInbox, Arguments, Backtrace, Builder, Bytes, Cause, Confidence,
+    Containment, DecodeError, Down, EarlierPanic, Evidence, ExitReason, ExitReport, Failure,
+    Fallback, Fd, Field, Function, Handle, Inbox, InboxInfo, InboxLimits, Io, LifetimeGuarantee,
+    Limit, Mail, Mark, Message, Missing, Moment, MonitorRef, OldestInfo, OsPid, OsStatus, Outcome,
+    Panic, PeerInfo, Pid, Policy, ProcessInfo, Receive, ReceiveError, Ref, RunError, SendError,
+    Sent, Signal, SignalInfo, SpawnError, StartError, Stdio, Step, Switches, SystemBuilder,
+    SystemError, Tail, Term, TypeInfo, Usage, Value, Verdict, exit, fail, fail_with, result_kind,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use occ_core::current::{self, Absent};
+use occ_core::current;
 use occ_core::{
     Handle, InboxInfo, InboxLimits, Message, Pid, Process, Receive, ReceiveError, Ref, SendError,
     Term,
@@ -136,7 +136,7 @@ pub fn receive_map_timeout<R>(
 ///
 /// As [`send`].
 pub fn handle() -> Result<Handle, SendError> {
-    current::with(Process::handle).map_err(absent)?
+    current::with(Process::handle).map_err(SendError::from)?
 }
 
 /// What waits in the inbox of the calling process: how much of which types, what has waited longest, and from whom.
@@ -181,7 +181,7 @@ pub fn limit_inbox(limits: InboxLimits) -> Result<(), ReceiveError> {
     receiving(|process| process.limit_inbox(limits))
 }
 
-/// A new reference: a name for a question, which comes back with the reply. [`since`] it, the reply is looked for only
+/// A new reference: a name for a question, which comes back with the reply. [`since`](crate::since) it, the reply is looked for only
 /// among those messages that have arrived later than the reference was made.
 ///
 /// # Errors
@@ -201,21 +201,11 @@ pub fn flush() -> Result<usize, ReceiveError> {
 }
 
 fn sending(act: impl FnOnce(&mut Process) -> Result<(), SendError>) -> Result<(), SendError> {
-    current::with(act).map_err(absent)?
-}
-
-fn absent(absent: Absent) -> SendError {
-    match absent {
-        Absent::NotStarted => SendError::NotStarted,
-        Absent::Reentrant => SendError::Reentrant,
-    }
+    current::with(act).map_err(SendError::from)?
 }
 
 pub(crate) fn receiving<R>(
     act: impl FnOnce(&mut Process) -> Result<R, ReceiveError>,
 ) -> Result<R, ReceiveError> {
-    current::with(act).map_err(|absent| match absent {
-        Absent::NotStarted => ReceiveError::NotStarted,
-        Absent::Reentrant => ReceiveError::Reentrant,
-    })?
+    current::with(act).map_err(ReceiveError::from)?
 }

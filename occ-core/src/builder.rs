@@ -10,12 +10,14 @@ use occ_inbox::Pid;
 use occ_sck::MAX_NAME;
 use occ_spawn::{Arguments, Function, Limit, Options, Outcome, Stdio};
 
+use crate::addr::Addr;
 use crate::containment::Containment;
 use crate::current::{self, Absent};
 use crate::down::MonitorRef;
 use crate::error::SpawnError;
 use crate::process::Process;
 use crate::protocol::Care;
+use crate::start::AfterInbox;
 
 /// How a process is to be started, where that differs from the ordinary.
 ///
@@ -200,6 +202,42 @@ impl Builder {
         F::Output: Outcome<AnyhowResultOrValue>,
     {
         here(|process| process.spawn_monitor_with(self, function, args))
+    }
+
+    /// Runs `function` in a new process of the calling thread's system, with an inbox of its messages before `args`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::spawn_addr`].
+    pub fn spawn_addr<F, A, M, AnyhowResultOrValue>(
+        &self,
+        function: F,
+        args: A,
+    ) -> Result<Addr<M>, SpawnError>
+    where
+        A: AfterInbox<M>,
+        F: Function<A::WithInbox>,
+        F::Output: Outcome<AnyhowResultOrValue>,
+    {
+        here(|process| process.spawn_addr(self, function, args))
+    }
+
+    /// As [`Builder::spawn_addr`], with a monitor from before the first line of the function.
+    ///
+    /// # Errors
+    ///
+    /// As [`Process::spawn_addr_monitor`].
+    pub fn spawn_addr_monitor<F, A, M, AnyhowResultOrValue>(
+        &self,
+        function: F,
+        args: A,
+    ) -> Result<(Addr<M>, MonitorRef), SpawnError>
+    where
+        A: AfterInbox<M>,
+        F: Function<A::WithInbox>,
+        F::Output: Outcome<AnyhowResultOrValue>,
+    {
+        here(|process| process.spawn_addr_monitor(self, function, args))
     }
 
     /// Runs an executable as a process of the calling thread's system, with the arguments of this builder.

@@ -29,6 +29,7 @@
 
 #![warn(missing_docs, clippy::print_stdout, clippy::print_stderr)]
 
+mod addr;
 mod builder;
 mod central;
 mod containment;
@@ -51,6 +52,7 @@ pub mod state;
 mod sys;
 mod system;
 
+pub use addr::{Addr, Inbox, Mail};
 pub use builder::Builder;
 pub use containment::Containment;
 pub use control::Control;
@@ -62,12 +64,13 @@ pub use handle::Handle;
 pub use process::Process;
 pub use protocol::ProcessInfo;
 pub use run::{Yields, run, run_with};
+pub use start::AfterInbox;
 pub use system::{System, SystemBuilder};
 
 #[doc(hidden)]
 pub use occ_inbox::{__receive, select};
 pub use occ_inbox::{
-    Inbox, InboxInfo, InboxLimits, Mark, Message, OldestInfo, PeerInfo, Pid, Policy, Receive,
+    InboxInfo, InboxLimits, Mark, Message, OldestInfo, PeerInfo, Pid, Policy, Receive,
     ReceiveError, Ref, SendError, TypeInfo,
 };
 pub use occ_sck::{Bytes, DecodeError, Fd, Term};

@@ -4,10 +4,11 @@ use std::io;
 use std::marker::PhantomData;
 
 use occ_inbox::Pid;
-use occ_sck::Socket;
+use occ_sck::{Socket, Term};
 use occ_spawn::entry::{Context, Descriptor, End, Run, descriptor};
 use occ_spawn::{Arguments, Function, Outcome};
 
+use crate::addr::Inbox;
 use crate::current;
 use crate::process::Process;
 
@@ -27,10 +28,81 @@ impl Entry {
         A: Arguments,
         F::Output: Outcome<K>,
     {
-        let entry = descriptor::<Start<K>, F, A>(function);
+        Entry::from(descriptor::<Start<K>, F, A>(function))
+    }
+
+    /// One that has an inbox before these arguments.
+    pub(crate) fn with_inbox<F, A, M, K>(function: &F) -> Entry
+    where
+        A: AfterInbox<M>,
+        F: Function<A::WithInbox>,
+        F::Output: Outcome<K>,
+    {
+        Entry::from(descriptor::<StartWithInbox<K, M, A>, F, A::WithInbox>(
+            function,
+        ))
+    }
+}
+
+impl From<&'static Descriptor> for Entry {
+    fn from(descriptor: &'static Descriptor) -> Entry {
         Entry {
-            function: entry.offset(),
-            name: entry.name(),
+            function: descriptor.offset(),
+            name: descriptor.name(),
+        }
+    }
+}
+
+/// A tuple of arguments that an inbox can stand before.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the arguments of a process after its inbox",
+    label = "not a tuple of up to six terms",
+    note = "pass the arguments as one tuple of owned values: `()`, `(x,)`, `(x, y)`; the inbox is not among them"
+)]
+pub trait AfterInbox<M>: Arguments {
+    /// The same tuple with the inbox before it.
+    type WithInbox;
+
+    /// Puts the inbox before the others.
+    #[doc(hidden)]
+    fn with_inbox(self, inbox: Inbox<M>) -> Self::WithInbox;
+}
+
+macro_rules! after_inbox {
+    ($($name:ident)*) => {
+        impl<Msg, $($name: Term),*> AfterInbox<Msg> for ($($name,)*) {
+            type WithInbox = (Inbox<Msg>, $($name,)*);
+
+            #[allow(non_snake_case, reason = "each value is named as its type; none in the empty tuple")]
+            fn with_inbox(self, inbox: Inbox<Msg>) -> Self::WithInbox {
+                let ($($name,)*) = self;
+                (inbox, $($name,)*)
+            }
+        }
+    };
+}
+
+after_inbox!();
+after_inbox!(A);
+after_inbox!(A B);
+after_inbox!(A B C);
+after_inbox!(A B C D);
+after_inbox!(A B C D E);
+after_inbox!(A B C D E F);
+
+/// The way in which a function runs here that has an inbox before its arguments.
+struct StartWithInbox<K, M, A>(PhantomData<(K, M, A)>);
+
+impl<F, A, K, M> Run<F, A::WithInbox> for StartWithInbox<K, M, A>
+where
+    A: AfterInbox<M>,
+    F: Function<A::WithInbox>,
+    F::Output: Outcome<K>,
+{
+    fn run(function: fn(A::WithInbox) -> F::Output, context: Context) -> End {
+        match begin::<A>(context) {
+            Ok(args) => function(args.with_inbox(Inbox::new())).into_end(),
+            Err(end) => end,
         }
     }
 }
@@ -45,24 +117,25 @@ where
     F::Output: Outcome<K>,
 {
     fn run(function: fn(A) -> F::Output, context: Context) -> End {
-        let args = match occ_sck::decode_with_fds::<A>(&context.args, context.with_args) {
-            Ok(args) => args,
-            Err(error) => return failed("the arguments could not be decoded", &error),
-        };
-        // One that was a spare is what it is already.
-        if !(context.preface.is_empty() && current::is_set()) {
-            let me = match occ_sck::decode(&context.preface) {
-                Ok(me) => me,
-                Err(error) => {
-                    return failed("the name of the process could not be decoded", &error);
-                }
-            };
-            if let Err(error) = become_process(me, context.control) {
-                return failed("there is no memory for the process", &error);
-            }
+        match begin::<A>(context) {
+            Ok(args) => function(args).into_end(),
+            Err(end) => end,
         }
-        function(args).into_end()
     }
+}
+
+/// Makes this process one of its system, and gives the arguments of its function.
+fn begin<A: Arguments>(context: Context) -> Result<A, End> {
+    let args = occ_sck::decode_with_fds::<A>(&context.args, context.with_args)
+        .map_err(|error| failed("the arguments could not be decoded", &error))?;
+    // One that was a spare is what it is already.
+    if !(context.preface.is_empty() && current::is_set()) {
+        let me = occ_sck::decode(&context.preface)
+            .map_err(|error| failed("the name of the process could not be decoded", &error))?;
+        become_process(me, context.control)
+            .map_err(|error| failed("there is no memory for the process", &error))?;
+    }
+    Ok(args)
 }
 
 /// Makes this process the one of that name.

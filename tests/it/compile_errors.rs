@@ -333,6 +333,41 @@ fn a_down_cannot_be_sent() {
 }
 
 #[test]
+fn what_an_address_does_not_take_cannot_be_sent_there() {
+    let items = "#[derive(Serialize, Deserialize)]\nstruct Job(u8);\nfn worker(inbox: Inbox<Job>, n: u8) {}";
+    let said = error(
+        "addr-other-type",
+        items,
+        "spawn_addr(worker, (1,))?.send(1_u8)?;",
+    );
+    says(&said, &["mismatched types", "expected `Job`, found `u8`"]);
+    let said = error(
+        "addr-inbox-sent",
+        items,
+        "send(self_pid(), Inbox::<Job>::current()?)?;",
+    );
+    says(
+        &said,
+        &["`occasional::Inbox<Job>` cannot be sent to another process"],
+    );
+    let said = error(
+        "addr-without-inbox",
+        "fn worker(n: u8) {}",
+        "spawn_addr(worker, (1,))?;",
+    );
+    says(
+        &said,
+        &["expected tuple `(u8,)`", "found tuple `(Inbox<_>, "],
+    );
+    let said = error(
+        "addr-thread",
+        items,
+        "let inbox = Inbox::<Job>::current()?; std::thread::spawn(move || inbox.receive());",
+    );
+    says(&said, &["cannot be sent between threads safely"]);
+}
+
+#[test]
 fn a_result_that_is_not_what_run_is_asked_for_is_named() {
     let said = error(
         "run-type",

@@ -54,6 +54,7 @@ mod run_error;
 mod signals;
 mod terminal;
 mod threads;
+mod typed;
 
 /// What takes longer than this has hung: hundreds of processes come and go in some of these tests, also on a machine
 /// that is busy with other things.

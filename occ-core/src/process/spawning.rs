@@ -11,12 +11,13 @@ use occ_spawn::zygote::Args;
 use occ_spawn::{Arguments, Function, Outcome};
 
 use super::Process;
+use crate::addr::Addr;
 use crate::builder::Builder;
 use crate::control::NotAsked;
 use crate::down::MonitorRef;
 use crate::error::SpawnError;
 use crate::protocol::{Care, Reply, Request, Wanted};
-use crate::start::Entry;
+use crate::start::{AfterInbox, Entry};
 
 /// What is to be run.
 struct Launch<'a> {
@@ -120,6 +121,51 @@ impl Process {
         let watched = (Some(monitor), false);
         let pid = self.launch_function(builder, Entry::of(&function), &args, watched)?;
         Ok((pid, monitor))
+    }
+
+    /// Runs `function` in a new process, with an inbox of its messages before `args`, and gives an address to which just those
+    /// messages can be sent.
+    ///
+    /// # Errors
+    ///
+    /// No process was made: see [`SpawnError`].
+    pub fn spawn_addr<F, A, M, AnyhowResultOrValue>(
+        &mut self,
+        builder: &Builder,
+        function: F,
+        args: A,
+    ) -> Result<Addr<M>, SpawnError>
+    where
+        A: AfterInbox<M>,
+        F: Function<A::WithInbox>,
+        F::Output: Outcome<AnyhowResultOrValue>,
+    {
+        let entry = Entry::with_inbox::<F, A, M, AnyhowResultOrValue>(&function);
+        let pid = self.launch_function(builder, entry, &args, (None, false))?;
+        Ok(Addr::new(pid))
+    }
+
+    /// As [`Process::spawn_addr`], with a monitor from before the first line of the function.
+    ///
+    /// # Errors
+    ///
+    /// No process was made, and there will be no Down: see [`SpawnError`].
+    pub fn spawn_addr_monitor<F, A, M, AnyhowResultOrValue>(
+        &mut self,
+        builder: &Builder,
+        function: F,
+        args: A,
+    ) -> Result<(Addr<M>, MonitorRef), SpawnError>
+    where
+        A: AfterInbox<M>,
+        F: Function<A::WithInbox>,
+        F::Output: Outcome<AnyhowResultOrValue>,
+    {
+        let monitor = self.next_monitor()?;
+        let entry = Entry::with_inbox::<F, A, M, AnyhowResultOrValue>(&function);
+        let watched = (Some(monitor), false);
+        let pid = self.launch_function(builder, entry, &args, watched)?;
+        Ok((Addr::new(pid), monitor))
     }
 
     /// Runs a function as process zero of a system.
