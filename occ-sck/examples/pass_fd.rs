@@ -1,26 +1,32 @@
 //! An open file in a message: whoever receives it can read what it could not have opened.
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::{PipeReader, Read, Write};
 
-use occ_sck::Channel;
+use occ_sck::{Channel, Fd};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Page {
+    number: u32,
+    text: Fd<PipeReader>,
+}
 
 fn main() -> anyhow::Result<()> {
     let (mut librarian, mut reader) = Channel::pair()?;
 
-    let (page, mut pen) = std::io::pipe()?;
+    let (text, mut pen) = std::io::pipe()?;
     pen.write_all(b"from the locked shelf")?;
     drop(pen);
-    librarian.send_with(&"page 42".to_string(), &[page.as_fd()])?;
-    // The kernel made a descriptor of its own for the message.
-    drop(page);
+    // The message has a descriptor of its own; ours is closed with the page.
+    librarian.send(&Page {
+        number: 42,
+        text: text.into(),
+    })?;
 
-    let message = reader.receive_any()?.expect("the librarian has not gone");
-    assert_eq!(message.decode::<String>()?, "page 42");
-    let [page] = <[_; 1]>::try_from(message.fds).expect("one descriptor");
+    let mut page: Page = reader.receive()?.expect("the librarian has not gone");
+    assert_eq!(page.number, 42);
     let mut text = String::new();
-    File::from(page).read_to_string(&mut text)?;
+    page.text.read_to_string(&mut text)?;
     assert_eq!(text, "from the locked shelf");
     Ok(())
 }

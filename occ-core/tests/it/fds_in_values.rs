@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::hostile::open_files;
+use crate::spares::{spares, with_spares};
 use crate::{
     Gate, assert_works, down, echo, me, os_pid, ping, raw, reason, signal, stay, system, value,
     wait, zygote,
@@ -37,27 +38,34 @@ fn pipes(count: usize) -> (Vec<PipeReader>, Vec<Fd<PipeWriter>>) {
     pipes.map(|(reader, writer)| (reader, Fd(writer))).unzip()
 }
 
-fn speak(ends: Vec<Fd<PipeWriter>>, padding: Bytes) -> usize {
+fn speak(ends: Vec<Fd<PipeWriter>>, padding: Bytes) -> (usize, u32) {
     for (at, end) in ends.iter().enumerate() {
         (&**end).write_all(&[at as u8]).unwrap();
     }
-    padding.len()
+    (padding.len(), std::process::id())
 }
 
 /// To a process that is made for it, and to one that was made before.
 #[test]
 fn descriptors_in_arguments_arrive_and_nobody_else_keeps_them() {
     isolated!(|| {
-        for spares in [0, 2] {
-            let mut system = SystemBuilder::new().spares(spares).start().unwrap();
+        for has_spares in [false, true] {
+            let mut system = if has_spares {
+                with_spares()
+            } else {
+                SystemBuilder::new().spares(0).start().unwrap()
+            };
             let (witness, _) = system.process().spawn_monitor(echo, ()).unwrap();
             ping(system.process(), witness);
             for (padding, count) in [(0, 1), (0, 245), (100_000, 245)] {
                 let (readers, ends) = pipes(count);
                 let args = (ends, Bytes(vec![0; padding]));
+                let there = has_spares.then(|| spares(&mut system));
                 let process = system.process();
                 let (_, monitor) = process.spawn_monitor(speak, args).unwrap();
-                assert_eq!(value::<usize>(&reason(process, monitor)), padding);
+                let (len, os_pid) = value::<(usize, u32)>(&reason(process, monitor));
+                assert_eq!(len, padding);
+                assert!(there.is_none_or(|there| there.contains(&os_pid)));
                 for (at, mut reader) in readers.into_iter().enumerate() {
                     let mut said = Vec::new();
                     within(LIMIT, || reader.read_to_end(&mut said).unwrap());
