@@ -209,6 +209,18 @@ fn a_value_of_64_mib_comes_back_though_nobody_reads_it_meanwhile() {
     });
 }
 
+/// It is written to its memory file piece by piece, and read from it so.
+#[test]
+fn a_long_value_needs_no_second_copy_in_the_process_that_ends_with_it() {
+    const LONG: usize = 256 << 20;
+    let exit = run(|| occ_sck::Bytes(vec![1; LONG]), ());
+    let peak = exit.report.usage.as_ref().unwrap().peak_rss.unwrap();
+    // What is measured counts the value.
+    assert!(peak >= LONG as u64, "{peak}");
+    assert!(peak < LONG as u64 + (64 << 20), "{peak}");
+    assert_eq!(value::<occ_sck::Bytes>(&exit).len(), LONG);
+}
+
 #[test]
 fn a_value_taken_for_another_type_is_an_error_that_names_both_and_the_exit_is_what_it_was() {
     let exit = run(|| 7_u16, ());
