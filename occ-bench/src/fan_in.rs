@@ -7,23 +7,37 @@ use crate::meter::{Meter, serve};
 use crate::place::{Cpus, Placement, pin};
 use crate::raw;
 use crate::report::{Measured, Peers};
+use crate::room;
 use crate::stats::{Scale, interleave};
-
-const SENDERS: usize = 50;
 
 pub(crate) fn place(Cpus { a, b }: Cpus) -> Placement {
     Placement::Apart {
         who: "the receiver",
         on: a,
-        others: "the 50 senders",
+        others: "the senders",
         there: b,
     }
 }
 
-pub(crate) fn fifty(scale: Scale, Cpus { a, b }: Cpus) -> anyhow::Result<Measured> {
+pub(crate) fn fifty(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
+    measure(scale, cpus, 50, scale.count(4_000))
+}
+
+pub(crate) fn thousand(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
+    let senders = scale.count(1_000);
+    room::check(senders)?;
+    measure(scale, cpus, senders, scale.count(200))
+}
+
+fn measure(
+    scale: Scale,
+    Cpus { a, b }: Cpus,
+    senders: usize,
+    count: usize,
+) -> anyhow::Result<Measured> {
     pin(&[a])?;
     let _system = occasional::start()?;
-    let args = (SENDERS, scale.count(4_000), a, b);
+    let args = (senders, count, a, b);
     let ours = Meter::start(receive_from_all, args)?;
     let raw = Meter::start(raw::fan_in, args)?;
     let [ours, raw] = interleave(scale, [ours, raw])?;
@@ -36,6 +50,7 @@ pub(crate) fn fifty(scale: Scale, Cpus { a, b }: Cpus) -> anyhow::Result<Measure
 
 fn receive_from_all(senders: usize, count: usize, here: usize, there: usize) -> anyhow::Result<()> {
     pin(&[here])?;
+    room::raise_open_files(senders as u64)?;
     let all: Vec<Pid> = (0..senders)
         .map(|_| spawn(send_when_asked, (self_pid(), there)))
         .collect::<Result<_, _>>()?;

@@ -13,10 +13,10 @@
 //! processes of the same system, so that they are as small as ours: what a fork costs depends on who forks.
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
-//! - [`spawning`], [`spares`], [`killing`], [`round_trip`], [`one_way`] and [`fan_in`] measure.
+//! - [`spawning`], [`spares`], [`killing`], [`connect`], [`round_trip`], [`selective`], [`one_way`], [`fan_in`] and [`fairness`] measure.
 //! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`]. [`room`] says beforehand what they
 //!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
-//! - [`raw`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
+//! - [`raw`], [`raw_connect`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
 //! - [`meter`], [`place`], [`clock`] and [`stats`] are what they share; [`report`] prints.
 //! - [`sys`] has the unsafe code.
 
@@ -25,6 +25,8 @@ mod chaos;
 mod cli;
 mod clock;
 mod commands;
+mod connect;
+mod fairness;
 mod fan_in;
 mod hold;
 mod killing;
@@ -35,11 +37,13 @@ mod one_way;
 mod peers;
 mod place;
 mod raw;
+mod raw_connect;
 mod raw_idle;
 mod report;
 mod room;
 mod round_trip;
 mod rows;
+mod selective;
 mod spares;
 mod spawning;
 mod stats;

@@ -14,10 +14,11 @@ use crate::report::{Measured, Peers};
 use crate::stats::{Scale, interleave};
 
 const LARGE: usize = 64 * 1024;
+const HUGE: usize = 1 << 20;
 
-static ZEROES: [u8; LARGE] = [0; LARGE];
+static ZEROES: [u8; HUGE] = [0; HUGE];
 
-/// 64 KiB that cost their sender nothing to have: what is measured is their way, not how they came about.
+/// Bytes that cost their sender nothing to have: what is measured is their way, not how they came about.
 struct Large(Cow<'static, [u8]>);
 
 impl Serialize for Large {
@@ -57,12 +58,19 @@ pub(crate) fn small(scale: Scale, Cpus { a, b }: Cpus) -> anyhow::Result<Measure
     Ok(Measured { ours, raw, peers })
 }
 
-pub(crate) fn large(scale: Scale, Cpus { a, b }: Cpus) -> anyhow::Result<Measured> {
+pub(crate) fn large(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
+    long(scale, cpus, scale.count(20_000), LARGE)
+}
+
+pub(crate) fn huge(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured> {
+    long(scale, cpus, scale.count(2_000), HUGE)
+}
+
+fn long(scale: Scale, Cpus { a, b }: Cpus, count: usize, size: usize) -> anyhow::Result<Measured> {
     pin(&[a])?;
     let _system = occasional::start()?;
-    let count = scale.count(20_000);
-    let ours = Meter::start(receive_large, (count, a, b))?;
-    let raw = Meter::start(raw::one_way, (count, LARGE, a, b))?;
+    let ours = Meter::start(receive_large, (count, size, a, b))?;
+    let raw = Meter::start(raw::one_way, (count, size, a, b))?;
     let [ours, raw] = interleave(scale, [ours, raw])?;
     Ok(Measured {
         ours,
@@ -77,9 +85,9 @@ fn receive_small(count: usize, here: usize, there: usize) -> anyhow::Result<()> 
     serve(|| receive_all::<[u8; 16]>(sender, count))
 }
 
-fn receive_large(count: usize, here: usize, there: usize) -> anyhow::Result<()> {
+fn receive_large(count: usize, size: usize, here: usize, there: usize) -> anyhow::Result<()> {
     pin(&[here])?;
-    let sender = spawn(send_large, (self_pid(), there))?;
+    let sender = spawn(send_large, (self_pid(), size, there))?;
     serve(|| receive_all::<Large>(sender, count))
 }
 
@@ -96,8 +104,8 @@ fn send_small(to: Pid, there: usize) -> anyhow::Result<()> {
     send_as_asked(to, there, || [1_u8; 16])
 }
 
-fn send_large(to: Pid, there: usize) -> anyhow::Result<()> {
-    send_as_asked(to, there, || Large(Cow::Borrowed(&ZEROES)))
+fn send_large(to: Pid, size: usize, there: usize) -> anyhow::Result<()> {
+    send_as_asked(to, there, || Large(Cow::Borrowed(&ZEROES[..size])))
 }
 
 fn send_as_asked<T: Term>(to: Pid, there: usize, message: impl Fn() -> T) -> anyhow::Result<()> {

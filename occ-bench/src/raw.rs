@@ -19,6 +19,7 @@ use crate::clock;
 use crate::killing::until_asleep;
 use crate::meter::serve;
 use crate::place::pin;
+use crate::room;
 use crate::stats::median_of;
 use crate::sys::fork;
 
@@ -26,7 +27,10 @@ use crate::sys::fork;
 const SEND_BUFFER: usize = 1 << 20;
 
 /// The small message.
-const SMALL: usize = 16;
+pub(crate) const SMALL: usize = 16;
+
+/// What is longer goes in pieces of this length: the kernel has no quicker way for it.
+const PIECE: usize = 64 * 1024;
 
 /// A process made, ended and noticed, in µs: fork, _exit, waitid.
 pub(crate) fn fork_exit_wait(count: usize) -> anyhow::Result<()> {
@@ -106,7 +110,8 @@ pub(crate) fn one_message(count: usize, cpu: usize) -> anyhow::Result<()> {
     })
 }
 
-/// Messages of `size` bytes a second, in one direction: send and recv, both blocking.
+/// Messages of `size` bytes a second, in one direction: send and recv, both blocking. A long one goes in pieces, which are
+/// received one behind the other, into one piece of memory.
 pub(crate) fn one_way(count: usize, size: usize, here: usize, there: usize) -> anyhow::Result<()> {
     pin(&[here])?;
     let sender = Partner::start(there, |socket| stream(socket, size))?;
@@ -115,8 +120,11 @@ pub(crate) fn one_way(count: usize, size: usize, here: usize, there: usize) -> a
         let start = clock::now();
         send(&sender.socket, &count.to_ne_bytes(), SendFlags::empty())?;
         for _ in 0..count {
-            let (_, len) = recv(&sender.socket, buffer.as_mut_slice(), RecvFlags::empty())?;
-            ensure!(len == size, "the sender has ended");
+            for piece in buffer.chunks_mut(PIECE) {
+                let expected = piece.len();
+                let (_, len) = recv(&sender.socket, piece, RecvFlags::empty())?;
+                ensure!(len == expected, "the sender has ended");
+            }
         }
         Ok(clock::rate_since(start, count))
     })
@@ -131,6 +139,7 @@ pub(crate) fn fan_in(
     there: usize,
 ) -> anyhow::Result<()> {
     pin(&[here])?;
+    room::raise_open_files(senders as u64)?;
     let watch = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut partners = Vec::new();
     for number in 0..senders {
@@ -166,8 +175,10 @@ fn stream(socket: &OwnedFd, size: usize) {
     let mut count = [0; size_of::<usize>()];
     while recv(socket, &mut count, RecvFlags::empty()).is_ok_and(|(_, len)| len == count.len()) {
         for _ in 0..usize::from_ne_bytes(count) {
-            if send(socket, &message, SendFlags::empty()).is_err() {
-                return;
+            for piece in message.chunks(PIECE) {
+                if send(socket, piece, SendFlags::empty()).is_err() {
+                    return;
+                }
             }
         }
     }
@@ -206,13 +217,13 @@ pub(crate) fn fork_server(count: usize, window: usize) -> anyhow::Result<()> {
 }
 
 /// A forked process, connected with the one that forked it. It ends when this is dropped.
-struct Partner {
-    child: Pid,
-    socket: OwnedFd,
+pub(crate) struct Partner {
+    pub(crate) child: Pid,
+    pub(crate) socket: OwnedFd,
 }
 
 impl Partner {
-    fn start(cpu: usize, work: impl FnOnce(&OwnedFd)) -> anyhow::Result<Partner> {
+    pub(crate) fn start(cpu: usize, work: impl FnOnce(&OwnedFd)) -> anyhow::Result<Partner> {
         Partner::start_anywhere(|socket| {
             if pin(&[cpu]).is_ok() {
                 work(socket);

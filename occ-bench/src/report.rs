@@ -55,6 +55,7 @@ fn unit(unit: Unit) -> &'static str {
     match unit {
         Unit::Micros => "µs",
         Unit::PerSecond => "1/s",
+        Unit::Share => "share",
     }
 }
 
@@ -93,6 +94,7 @@ fn figure(unit: Unit, figure: f64) -> String {
     match unit {
         Unit::Micros => format!("{figure:.1} µs"),
         Unit::PerSecond => format!("{figure:.0} /s"),
+        Unit::Share => format!("{figure:.2}"),
     }
 }
 

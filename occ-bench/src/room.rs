@@ -33,6 +33,24 @@ pub(crate) fn check(processes: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Lets this process have so many files open besides the few that every process has, as a program must that wants as many
+/// connections.
+pub(crate) fn raise_open_files(count: u64) -> anyhow::Result<()> {
+    let needed = count + SPARE;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|soft| soft >= needed) {
+        return Ok(());
+    }
+    ensure!(
+        limit.maximum.is_none_or(|hard| hard >= needed),
+        "{count} connections need a hard limit on open files of {needed} (`ulimit -Hn`), and it is {:?}",
+        limit.maximum
+    );
+    limit.current = Some(needed);
+    setrlimit(Resource::Nofile, limit)
+        .with_context(|| format!("setrlimit(RLIMIT_NOFILE) to {needed}"))
+}
+
 /// Sets both limits on open files, for this process and what it starts: `limit`, or the hard one if that is lower.
 pub(crate) fn limit_open_files(limit: u64) -> anyhow::Result<u64> {
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
@@ -54,6 +72,8 @@ mod tests {
     fn what_is_needed_is_said_where_there_is_no_room() {
         check(1).unwrap();
         let error = check(1 << 40).unwrap_err().to_string();
+        assert!(error.contains("need"), "{error}");
+        let error = raise_open_files(1 << 40).unwrap_err().to_string();
         assert!(error.contains("need"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::place::{Cpus, Placement};
 use crate::report::{Measured, Peers};
 use crate::stats::Scale;
-use crate::{fan_in, killing, one_way, round_trip, spares, spawning};
+use crate::{connect, fairness, fan_in, killing, one_way, round_trip, selective, spares, spawning};
 
 /// One figure of ours, with its raw limit.
 pub(crate) struct Row {
@@ -20,6 +20,8 @@ pub(crate) struct Row {
 pub(crate) enum Unit {
     Micros,
     PerSecond,
+    /// Of 1.
+    Share,
 }
 
 /// A figure that ours is to be compared with, and how it is to come out.
@@ -94,7 +96,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "round_trip_cross",
         unit: Unit::Micros,
         what: "16 B there and back, two processors; raw: blocking SEQPACKET",
-        reach: &[AtMost(1.2, Raw)],
+        reach: &[AtMost(1.1, Raw)],
         placement: round_trip::place_cross,
         measure: round_trip::cross,
     },
@@ -102,7 +104,7 @@ pub(crate) const ROWS: &[Row] = &[
         name: "round_trip_same",
         unit: Unit::Micros,
         what: "16 B there and back, one processor; raw: blocking SEQPACKET",
-        reach: &[AtMost(1.5, Raw)],
+        reach: &[AtMost(1.3, Raw)],
         placement: round_trip::place_same,
         measure: round_trip::same,
     },
@@ -111,7 +113,7 @@ pub(crate) const ROWS: &[Row] = &[
         unit: Unit::PerSecond,
         what: "messages of 16 B, one direction; raw: blocking SEQPACKET",
         reach: &[
-            AtLeast(0.8, Raw),
+            AtLeast(0.9, Raw),
             AtLeast(1.5, Peer("ipc_channel", |peers| peers.ipc_channel)),
         ],
         placement: one_way::place,
@@ -121,17 +123,73 @@ pub(crate) const ROWS: &[Row] = &[
         name: "one_way_64k",
         unit: Unit::PerSecond,
         what: "messages of 64 KiB, one direction; raw: blocking SEQPACKET",
-        reach: &[AtLeast(0.8, Raw)],
+        reach: &[AtLeast(0.9, Raw)],
         placement: one_way::place,
         measure: one_way::large,
+    },
+    Row {
+        name: "one_way_1m",
+        unit: Unit::PerSecond,
+        what: "messages of 1 MiB, one direction; raw: SEQPACKET in parts of 64 KiB, blocking, put together in memory",
+        reach: &[AtLeast(0.9, Raw)],
+        placement: one_way::place,
+        measure: one_way::huge,
     },
     Row {
         name: "fan_in_50",
         unit: Unit::PerSecond,
         what: "messages of 16 B from 50 senders; raw: epoll over 50 SEQPACKET pairs",
-        reach: &[AtLeast(0.7, Raw)],
+        reach: &[AtLeast(0.9, Raw)],
         placement: fan_in::place,
         measure: fan_in::fifty,
+    },
+    Row {
+        name: "fan_in_1000",
+        unit: Unit::PerSecond,
+        what: "messages of 16 B from 1,000 senders; raw: epoll over 1,000 SEQPACKET pairs",
+        reach: &[AtLeast(0.9, Raw)],
+        placement: fan_in::place,
+        measure: fan_in::thousand,
+    },
+    Row {
+        name: "fairness",
+        unit: Unit::Share,
+        what: "the slowest of 10 senders when the fastest is through, one of which floods; raw: 1, all alike",
+        reach: &[AtLeast(0.5, Raw)],
+        placement: fairness::place,
+        measure: fairness::among_ten,
+    },
+    Row {
+        name: "selective_1",
+        unit: Unit::Micros,
+        what: "16 B there and back while another message waits in the inbox; raw: blocking SEQPACKET",
+        reach: &[],
+        placement: spawning::place_one,
+        measure: selective::one,
+    },
+    Row {
+        name: "selective_1k",
+        unit: Unit::Micros,
+        what: "the same while 1,000 wait; raw: selective_1",
+        reach: &[AtMost(1.3, Raw)],
+        placement: spawning::place_one,
+        measure: selective::thousand,
+    },
+    Row {
+        name: "selective_100k",
+        unit: Unit::Micros,
+        what: "the same while 100,000 wait; raw: selective_1",
+        reach: &[AtMost(1.3, Raw)],
+        placement: spawning::place_one,
+        measure: selective::hundred_thousand,
+    },
+    Row {
+        name: "connect",
+        unit: Unit::Micros,
+        what: "the first message to a new peer, until it has it; raw: a third process makes a pair and passes both ends on, and the message",
+        reach: &[AtMost(1.5, Raw)],
+        placement: spawning::place_one,
+        measure: connect::first_message,
     },
     Row {
         name: "spawn_rate",

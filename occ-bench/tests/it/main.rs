@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use occ_test_support::{LIMIT, within};
 use serde_json::Value;
 
-const ROWS: [&str; 12] = [
+const ROWS: [&str; 19] = [
     "spawn_to_code",
     "spawn_down",
     "spawn_to_code_spare",
@@ -20,7 +20,14 @@ const ROWS: [&str; 12] = [
     "round_trip_same",
     "one_way_16",
     "one_way_64k",
+    "one_way_1m",
     "fan_in_50",
+    "fan_in_1000",
+    "fairness",
+    "selective_1",
+    "selective_1k",
+    "selective_100k",
+    "connect",
     "spawn_rate",
 ];
 
@@ -53,13 +60,19 @@ fn every_row_gives_one_object_a_line() {
     for row in &rows {
         let [ours, raw, ratio] =
             ["ours", "raw", "ratio"].map(|field| row[field].as_f64().expect("a number"));
-        assert!(ours > 0.0 && raw > 0.0, "{row}");
+        if row["unit"] == "share" {
+            // One who had no chance to begin has none of it.
+            assert!((0.0..=1.0).contains(&ours) && raw == 1.0, "{row}");
+        } else {
+            assert!(ours > 0.0 && raw > 0.0, "{row}");
+        }
         // All three are rounded to a thousandth.
         assert!(
-            (ratio - ours / raw).abs() <= 0.001 + ratio * 0.001 / ours.min(raw),
+            (ratio - ours / raw).abs() <= 0.001 + ratio * 0.001 / ours.min(raw).max(0.001),
             "{row}"
         );
-        assert!(matches!(row["unit"].as_str(), Some("µs" | "1/s")), "{row}");
+        let unit = row["unit"].as_str();
+        assert!(matches!(unit, Some("µs" | "1/s" | "share")), "{row}");
     }
     for (name, peers) in [
         ("spawn_down", &["command", "procspawn"][..]),
