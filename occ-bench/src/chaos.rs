@@ -1,6 +1,6 @@
 //! `chaos N SEED`: processes die in all ways at all times, and so do those who watch them; who was told what?
 //!
-//! - [`plan`]: who dies of what and when, and who watches, from the seed by [`random`].
+//! - [`plan`]: who dies of what and when, and who watches, from the seed.
 //! - [`subject`], [`watcher`]: the processes.
 //! - [`stage`]: carries the plan out. [`judge`]: compares. [`told`]: what with what.
 //!
@@ -9,7 +9,6 @@
 
 mod judge;
 mod plan;
-mod random;
 mod stage;
 mod subject;
 mod told;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use crate::{backtrace, chaos, hold, teardown};
+use crate::{backtrace, chaos, hold, mesh, teardown};
 
 /// For people.
 pub(crate) const LIST: &str = "  \
@@ -17,7 +17,9 @@ pub(crate) const LIST: &str = "  \
   chaos N SEED [--under-way W]   N processes die in all ways at all times, and so do those who watch them: whoever
                                  was told wrongly, twice or not at all; W of them at a time (200)
   backtrace N                    N processes of a kind end with a backtrace, and without: what it costs them, and who
-                                 reads it";
+                                 reads it
+  mesh N                         N processes send to each other, all of them before they receive, and then ten times as
+                                 many to one: whatever was torn, lost, doubled, or came out of its order";
 
 /// Asked for by a word and its numbers.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +38,9 @@ pub(crate) enum Command {
     Backtrace {
         processes: usize,
     },
+    Mesh {
+        processes: usize,
+    },
 }
 
 impl Command {
@@ -51,6 +56,7 @@ impl Command {
             "backtrace" => {
                 Some(one("backtrace N", rest).map(|processes| Command::Backtrace { processes }))
             }
+            "mesh" => Some(one("mesh N", rest).map(|processes| Command::Mesh { processes })),
             _ => None,
         }
     }
@@ -66,6 +72,7 @@ impl Command {
                 under_way,
             } => chaos::run(count, seed, under_way),
             Command::Backtrace { processes } => backtrace::run(processes, quick),
+            Command::Mesh { processes } => mesh::run(processes),
         }
     }
 }

@@ -14,13 +14,15 @@
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
 //! - [`spawning`], [`spares`], [`killing`], [`connect`], [`round_trip`], [`selective`], [`one_way`], [`fan_in`] and [`fairness`] measure.
-//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`]. [`room`] says beforehand what they
+//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`], [`mesh`]. [`room`] says beforehand what they
 //!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
 //! - [`raw`], [`raw_connect`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
-//! - [`meter`], [`place`], [`clock`] and [`stats`] are what they share; [`report`] prints.
+//! - [`piece`] is a message of which each byte counts, [`sequence`] says which of them came. [`random`] has the numbers for a seed.
+//! - [`meter`], [`place`], [`clock`], [`bytes`] and [`stats`] are what they share; [`report`] prints.
 //! - [`sys`] has the unsafe code.
 
 mod backtrace;
+mod bytes;
 mod chaos;
 mod cli;
 mod clock;
@@ -32,10 +34,13 @@ mod hold;
 mod killing;
 mod left;
 mod machine;
+mod mesh;
 mod meter;
 mod one_way;
 mod peers;
+mod piece;
 mod place;
+mod random;
 mod raw;
 mod raw_connect;
 mod raw_idle;
@@ -44,6 +49,7 @@ mod room;
 mod round_trip;
 mod rows;
 mod selective;
+mod sequence;
 mod spares;
 mod spawning;
 mod stats;

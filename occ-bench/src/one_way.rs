@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use occasional::{Pid, Term, receive, self_pid, send, spawn};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::bytes::Bytes;
 use crate::clock;
 use crate::meter::{Meter, serve};
 use crate::peers;
@@ -16,23 +16,8 @@ use crate::stats::{Scale, interleave};
 const LARGE: usize = 64 * 1024;
 const HUGE: usize = 1 << 20;
 
+/// What is measured is their way, not how they came about.
 static ZEROES: [u8; HUGE] = [0; HUGE];
-
-/// Bytes that cost their sender nothing to have: what is measured is their way, not how they came about.
-struct Large(Cow<'static, [u8]>);
-
-impl Serialize for Large {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Large {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Large, D::Error> {
-        serde_bytes::ByteBuf::deserialize(deserializer)
-            .map(|bytes| Large(Cow::Owned(bytes.into_vec())))
-    }
-}
 
 pub(crate) fn place(Cpus { a, b }: Cpus) -> Placement {
     Placement::Apart {
@@ -88,7 +73,7 @@ fn receive_small(count: usize, here: usize, there: usize) -> anyhow::Result<()> 
 fn receive_large(count: usize, size: usize, here: usize, there: usize) -> anyhow::Result<()> {
     pin(&[here])?;
     let sender = spawn(send_large, (self_pid(), size, there))?;
-    serve(|| receive_all::<Large>(sender, count))
+    serve(|| receive_all::<Bytes>(sender, count))
 }
 
 fn receive_all<T: Term>(sender: Pid, count: usize) -> anyhow::Result<f64> {
@@ -105,7 +90,7 @@ fn send_small(to: Pid, there: usize) -> anyhow::Result<()> {
 }
 
 fn send_large(to: Pid, size: usize, there: usize) -> anyhow::Result<()> {
-    send_as_asked(to, there, || Large(Cow::Borrowed(&ZEROES[..size])))
+    send_as_asked(to, there, || Bytes(Cow::Borrowed(&ZEROES[..size])))
 }
 
 fn send_as_asked<T: Term>(to: Pid, there: usize, message: impl Fn() -> T) -> anyhow::Result<()> {

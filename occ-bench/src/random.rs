@@ -22,6 +22,11 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// The sequence without its first so many numbers.
+    pub(crate) fn skip(self, numbers: u64) -> Random {
+        Random(self.0.wrapping_add(STEP.wrapping_mul(numbers)))
+    }
+
     /// One of `0..end`. That the first are a little more likely does not matter here.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
@@ -47,6 +52,15 @@ mod tests {
             9_817_491_932_198_370_423,
         ];
         assert_eq!(first, expected);
+    }
+
+    #[test]
+    fn numbers_can_be_skipped() {
+        let mut all = Random::new(1, 2);
+        let first: [u64; 5] = std::array::from_fn(|_| all.next());
+        for (skipped, expected) in first.into_iter().enumerate() {
+            assert_eq!(Random::new(1, 2).skip(skipped as u64).next(), expected);
+        }
     }
 
     #[test]
