@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use crate::{backtrace, chaos, hold, mesh, teardown};
+use crate::{backtrace, chaos, hold, mesh, teardown, torture};
 
 /// For people.
 pub(crate) const LIST: &str = "  \
@@ -19,7 +19,9 @@ pub(crate) const LIST: &str = "  \
   backtrace N                    N processes of a kind end with a backtrace, and without: what it costs them, and who
                                  reads it
   mesh N                         N processes send to each other, all of them before they receive, and then ten times as
-                                 many to one: whatever was torn, lost, doubled, or came out of its order";
+                                 many to one: whatever was torn, lost, doubled, or came out of its order
+  torture SEED [--messages N]    senders of messages of all lengths are killed at random instants, until N messages have come
+                                 (10,000,000): whatever was torn, doubled, or lost that a sender was told is sent";
 
 /// Asked for by a word and its numbers.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +43,10 @@ pub(crate) enum Command {
     Mesh {
         processes: usize,
     },
+    Torture {
+        seed: u64,
+        messages: u64,
+    },
 }
 
 impl Command {
@@ -57,6 +63,7 @@ impl Command {
                 Some(one("backtrace N", rest).map(|processes| Command::Backtrace { processes }))
             }
             "mesh" => Some(one("mesh N", rest).map(|processes| Command::Mesh { processes })),
+            "torture" => Some(torture_of(rest)),
             _ => None,
         }
     }
@@ -73,6 +80,7 @@ impl Command {
             } => chaos::run(count, seed, under_way),
             Command::Backtrace { processes } => backtrace::run(processes, quick),
             Command::Mesh { processes } => mesh::run(processes),
+            Command::Torture { seed, messages } => torture::run(seed, messages),
         }
     }
 }
@@ -105,9 +113,26 @@ fn chaos_of(words: &[&str]) -> Result<Command, String> {
     })
 }
 
+fn torture_of(words: &[&str]) -> Result<Command, String> {
+    let (numbers, messages) = match words {
+        [numbers @ .., "--messages", messages] => (numbers, at_least_one(messages)? as u64),
+        numbers => (numbers, torture::MESSAGES),
+    };
+    let [seed] = numbers else {
+        return Err(format!(
+            "`torture SEED` takes one number, and not {}",
+            numbers.len()
+        ));
+    };
+    Ok(Command::Torture {
+        seed: number(seed)?,
+        messages,
+    })
+}
+
 fn at_least_one(word: &str) -> Result<usize, String> {
     match number(word)? {
-        0 => Err("a number of processes, and not 0, was expected".to_owned()),
+        0 => Err("a number of one or more, and not 0, was expected".to_owned()),
         some => Ok(some),
     }
 }
@@ -154,6 +179,13 @@ mod tests {
             };
             assert_eq!(parse(line), Some(Ok(expected)));
         }
+        for (line, seed, messages) in [
+            ("torture 0", 0, 10_000_000),
+            ("torture 42 --messages 7", 42, 7),
+        ] {
+            let expected = Command::Torture { seed, messages };
+            assert_eq!(parse(line), Some(Ok(expected)));
+        }
         for (line, told) in [
             ("hold", "one number, and not 0"),
             ("hold 1 2", "one number, and not 2"),
@@ -164,6 +196,9 @@ mod tests {
             ("chaos 5 x", "not `x`"),
             ("chaos 5 1 --under-way", "two numbers, and not 3"),
             ("chaos 5 1 --under-way 0", "not 0"),
+            ("torture", "one number, and not 0"),
+            ("torture 1 --messages 0", "not 0"),
+            ("torture 1 --messages", "one number, and not 2"),
         ] {
             let error = parse(line).unwrap().unwrap_err();
             assert!(error.contains(told), "{line}: {error}");

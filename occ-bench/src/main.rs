@@ -14,7 +14,7 @@
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
 //! - [`spawning`], [`spares`], [`killing`], [`connect`], [`round_trip`], [`selective`], [`one_way`], [`fan_in`] and [`fairness`] measure.
-//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`], [`mesh`]. [`room`] says beforehand what they
+//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`], [`mesh`], [`torture`]. [`room`] says beforehand what they
 //!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
 //! - [`raw`], [`raw_connect`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
 //! - [`piece`] is a message of which each byte counts, [`sequence`] says which of them came. [`random`] has the numbers for a seed.
@@ -55,6 +55,7 @@ mod spawning;
 mod stats;
 mod sys;
 mod teardown;
+mod torture;
 
 fn main() -> std::process::ExitCode {
     // A process that procspawn makes runs `main` again, and goes no further than this line.

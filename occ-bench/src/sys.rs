@@ -1,11 +1,14 @@
-//! All of this crate's unsafe code: a plain fork, rude ends and the clock, as a C program has them, a wait for the kernel, and a promise
-//! to procspawn.
+//! All of this crate's unsafe code: a plain fork, rude ends and the clock, as a C program has them, a wait for the kernel, memory that
+//! processes share, and a promise to procspawn.
 #![expect(
     unsafe_code,
-    reason = "fork, _exit, close_range, clock_gettime, membarrier, what procspawn wants to be told"
+    reason = "fork, _exit, close_range, clock_gettime, membarrier, mmap, what procspawn wants to be told"
 )]
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 use rustix::process::Pid;
 
@@ -75,6 +78,75 @@ pub(crate) fn wait_for_all_processors(times: usize) {
     for _ in 0..times {
         // SAFETY: no memory is touched.
         unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+    }
+}
+
+/// Numbers in memory that processes share, all 0 at first. It outlives each of them: what was written to it is there, also when the
+/// writer is killed with its next instruction.
+#[derive(Debug)]
+pub(crate) struct SharedNumbers {
+    file: OwnedFd,
+    numbers: NonNull<AtomicU64>,
+    len: usize,
+}
+
+impl SharedNumbers {
+    /// So many, in a new memory file.
+    pub(crate) fn new(len: usize) -> io::Result<SharedNumbers> {
+        let file = rustix::fs::memfd_create(c"numbers", rustix::fs::MemfdFlags::CLOEXEC)?;
+        rustix::fs::ftruncate(&file, (len * size_of::<AtomicU64>()) as u64)?;
+        SharedNumbers::in_file(file, len)
+    }
+
+    /// Those in a file of another process, which must have as many.
+    #[doc(alias = "mmap")]
+    pub(crate) fn in_file(file: OwnedFd, len: usize) -> io::Result<SharedNumbers> {
+        let bytes = len * size_of::<AtomicU64>();
+        if rustix::fs::fstat(&file)?.st_size.unsigned_abs() < bytes as u64 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // SAFETY: the kernel chooses a place where nothing is, and the file is as long.
+        let map = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if map == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let numbers = NonNull::new(map.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(SharedNumbers { file, numbers, len })
+    }
+
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// One of them.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many.
+    pub(crate) fn at(&self, index: usize) -> &AtomicU64 {
+        assert!(index < self.len, "number {index} of {}", self.len);
+        // SAFETY: there are `len` numbers from there on, and the index is less.
+        let number = unsafe { self.numbers.add(index) };
+        // SAFETY: it is mapped for as long as this lives, a page is aligned for it, every pattern of bits is a number, and nobody
+        // touches it but as an atomic one.
+        unsafe { number.as_ref() }
+    }
+}
+
+impl Drop for SharedNumbers {
+    fn drop(&mut self) {
+        let bytes = self.len * size_of::<AtomicU64>();
+        // SAFETY: it was mapped with this length, and nobody has a reference into it any more.
+        unsafe { libc::munmap(self.numbers.as_ptr().cast(), bytes) };
     }
 }
 

@@ -126,6 +126,32 @@ fn where_all_send_to_all_before_they_receive_everything_comes_once_and_in_order(
     });
 }
 
+#[test]
+fn what_a_sender_was_told_is_sent_is_received_whoever_is_killed_meanwhile() {
+    isolated!(|| {
+        let output = run("torture 1 --messages 20000");
+        let lines = lines(&output);
+        let numbers: Vec<u64> = lines[1]
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let [messages, _, senders, interrupted, ..] = numbers[..] else {
+            panic!("{lines:?}")
+        };
+        // Eight at a time, all of which are killed at last; and each waits for room most of its time.
+        assert!(
+            messages >= 20_000 && senders >= 8 && interrupted > 0,
+            "{lines:?}"
+        );
+        let nothing = [
+            "torture: messages: 0 torn, 0 lost, 0 doubled, 0 out of order, 0 that nobody sent",
+            "torture: ends: 0 told wrongly, 0 twice, 0 not at all",
+            "torture: descriptors left: 0 of the receivers, 0 of the host, 0 of the coordinator",
+        ];
+        assert_eq!(lines[2..], nothing, "{lines:?}");
+    });
+}
+
 /// A backtrace weighs, and takes its time: the commands begin anew without.
 #[test]
 fn backtraces_are_off_whatever_the_environment_says() {
@@ -163,6 +189,8 @@ fn a_command_without_its_numbers_is_an_error_that_says_how_it_is_used() {
         "backtrace 0",
         "mesh",
         "mesh 0",
+        "torture",
+        "torture 1 --messages 0",
         "chaos 5 1 --under-way 0",
     ] {
         let output = run(line);
