@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::Context;
 
-use crate::{backtrace, chaos, hold, mesh, teardown, torture};
+use crate::{backtrace, chaos, fuzz, hold, mesh, teardown, torture};
 
 /// For people.
 pub(crate) const LIST: &str = "  \
@@ -21,7 +21,9 @@ pub(crate) const LIST: &str = "  \
   mesh N                         N processes send to each other, all of them before they receive, and then ten times as
                                  many to one: whatever was torn, lost, doubled, or came out of its order
   torture SEED [--messages N]    senders of messages of all lengths are killed at random instants, until N messages have come
-                                 (10,000,000): whatever was torn, doubled, or lost that a sender was told is sent";
+                                 (10,000,000): whatever was torn, doubled, or lost that a sender was told is sent
+  fuzz SECONDS SEED              valid traffic, made invalid by chance, for the decoders, for an inbox and for the coordinator:
+                                 whatever panics, hangs, takes memory on the word of a length, or leaves something";
 
 /// Asked for by a word and its numbers.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +49,10 @@ pub(crate) enum Command {
         seed: u64,
         messages: u64,
     },
+    Fuzz {
+        seconds: u64,
+        seed: u64,
+    },
 }
 
 impl Command {
@@ -64,6 +70,7 @@ impl Command {
             }
             "mesh" => Some(one("mesh N", rest).map(|processes| Command::Mesh { processes })),
             "torture" => Some(torture_of(rest)),
+            "fuzz" => Some(fuzz_of(rest)),
             _ => None,
         }
     }
@@ -81,6 +88,7 @@ impl Command {
             Command::Backtrace { processes } => backtrace::run(processes, quick),
             Command::Mesh { processes } => mesh::run(processes),
             Command::Torture { seed, messages } => torture::run(seed, messages),
+            Command::Fuzz { seconds, seed } => fuzz::run(seconds, seed),
         }
     }
 }
@@ -127,6 +135,19 @@ fn torture_of(words: &[&str]) -> Result<Command, String> {
     Ok(Command::Torture {
         seed: number(seed)?,
         messages,
+    })
+}
+
+fn fuzz_of(words: &[&str]) -> Result<Command, String> {
+    let [seconds, seed] = words else {
+        return Err(format!(
+            "`fuzz SECONDS SEED` takes two numbers, and not {}",
+            words.len()
+        ));
+    };
+    Ok(Command::Fuzz {
+        seconds: at_least_one(seconds)? as u64,
+        seed: number(seed)?,
     })
 }
 
@@ -186,6 +207,13 @@ mod tests {
             let expected = Command::Torture { seed, messages };
             assert_eq!(parse(line), Some(Ok(expected)));
         }
+        assert_eq!(
+            parse("fuzz 3 7"),
+            Some(Ok(Command::Fuzz {
+                seconds: 3,
+                seed: 7
+            }))
+        );
         for (line, told) in [
             ("hold", "one number, and not 0"),
             ("hold 1 2", "one number, and not 2"),
@@ -196,6 +224,8 @@ mod tests {
             ("chaos 5 x", "not `x`"),
             ("chaos 5 1 --under-way", "two numbers, and not 3"),
             ("chaos 5 1 --under-way 0", "not 0"),
+            ("fuzz 1", "two numbers, and not 1"),
+            ("fuzz 0 1", "not 0"),
             ("torture", "one number, and not 0"),
             ("torture 1 --messages 0", "not 0"),
             ("torture 1 --messages", "one number, and not 2"),

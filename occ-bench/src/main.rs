@@ -14,7 +14,7 @@
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
 //! - [`spawning`], [`spares`], [`killing`], [`connect`], [`round_trip`], [`selective`], [`one_way`], [`fan_in`] and [`fairness`] measure.
-//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`], [`mesh`], [`torture`]. [`room`] says beforehand what they
+//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`], [`mesh`], [`torture`], [`fuzz`]. [`room`] says beforehand what they
 //!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
 //! - [`raw`], [`raw_connect`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
 //! - [`piece`] is a message of which each byte counts, [`sequence`] says which of them came. [`random`] has the numbers for a seed.
@@ -30,6 +30,7 @@ mod commands;
 mod connect;
 mod fairness;
 mod fan_in;
+mod fuzz;
 mod hold;
 mod killing;
 mod left;

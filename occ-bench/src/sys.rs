@@ -1,14 +1,16 @@
 //! All of this crate's unsafe code: a plain fork, rude ends and the clock, as a C program has them, a wait for the kernel, memory that
-//! processes share, and a promise to procspawn.
+//! processes share, an allocator that counts when it is asked to, and a promise to procspawn.
 #![expect(
     unsafe_code,
-    reason = "fork, _exit, close_range, clock_gettime, membarrier, mmap, what procspawn wants to be told"
+    reason = "fork, _exit, close_range, clock_gettime, membarrier, mmap, an allocator, what procspawn wants to be told"
 )]
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rustix::process::Pid;
 
@@ -98,9 +100,8 @@ impl SharedNumbers {
         SharedNumbers::in_file(file, len)
     }
 
-    /// Those in a file of another process, which must have as many.
     #[doc(alias = "mmap")]
-    pub(crate) fn in_file(file: OwnedFd, len: usize) -> io::Result<SharedNumbers> {
+    fn in_file(file: OwnedFd, len: usize) -> io::Result<SharedNumbers> {
         let bytes = len * size_of::<AtomicU64>();
         if rustix::fs::fstat(&file)?.st_size.unsigned_abs() < bytes as u64 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -123,8 +124,16 @@ impl SharedNumbers {
         Ok(SharedNumbers { file, numbers, len })
     }
 
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+    /// Where another process finds them.
+    pub(crate) fn path(&self) -> String {
+        let (process, file) = (std::process::id(), self.file.as_raw_fd());
+        format!("/proc/{process}/fd/{file}")
+    }
+
+    /// Those that are to be found there.
+    pub(crate) fn at_path(path: &str, len: usize) -> io::Result<SharedNumbers> {
+        let file = std::fs::File::options().read(true).write(true).open(path)?;
+        SharedNumbers::in_file(file.into(), len)
     }
 
     /// One of them.
@@ -148,6 +157,99 @@ impl Drop for SharedNumbers {
         // SAFETY: it was mapped with this length, and nobody has a reference into it any more.
         unsafe { libc::munmap(self.numbers.as_ptr().cast(), bytes) };
     }
+}
+
+/// The system's allocator, which counts what a thread takes while it is watched. Else it looks at one number, which costs nothing that
+/// could be measured.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many watch, on any thread.
+static WATCHING: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static MOST: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    // After the thread's own end there is nobody to ask.
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + bytes);
+        let _ = MOST.try_with(|most| most.set(most.get().max(held.get())));
+    });
+}
+
+fn is_watching() -> bool {
+    WATCHING.load(Ordering::Relaxed) > 0
+}
+
+// SAFETY: it does what the system's allocator does.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_watching() {
+            count(layout.size().cast_signed());
+        }
+        // SAFETY: the caller's own promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_watching() {
+            count(layout.size().cast_signed());
+        }
+        // SAFETY: the caller's own promise.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if is_watching() {
+            // Both are there while the one is copied to the other.
+            count(size.cast_signed());
+            count(-layout.size().cast_signed());
+        }
+        // SAFETY: the caller's own promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if is_watching() {
+            count(-layout.size().cast_signed());
+        }
+        // SAFETY: the caller's own promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// Memory that a piece of code took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// The most that it had at once, in bytes, beyond what there was before.
+    pub(crate) at_once: usize,
+}
+
+/// Does `body`, and says how much memory this thread took for it. One within another is counted for both.
+pub(crate) fn watch_memory<T>(body: impl FnOnce() -> T) -> (T, Taken) {
+    WATCHING.fetch_add(1, Ordering::Relaxed);
+    let (before, most_before) = (HELD.get(), MOST.get());
+    MOST.set(before);
+    let result = body();
+    let most = MOST.get();
+    MOST.set(most.max(most_before));
+    WATCHING.fetch_sub(1, Ordering::Relaxed);
+    let at_once = (most - before).max(0).unsigned_abs();
+    (result, Taken { at_once })
+}
+
+/// A duplicate of the socket between the calling process and its coordinator.
+pub(crate) fn control_socket() -> io::Result<OwnedFd> {
+    /// Its number in every process of a system.
+    const CONTROL: i32 = 3;
+    // SAFETY: the process keeps it open as long as it lives.
+    let socket = unsafe { BorrowedFd::borrow_raw(CONTROL) };
+    socket.try_clone_to_owned()
 }
 
 /// Tells procspawn that what it is to run lies in this image.

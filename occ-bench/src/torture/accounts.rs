@@ -1,10 +1,8 @@
 //! What senders were told of their messages: in memory that all share, so that no SIGKILL loses any of it.
 
-use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, ensure};
-use occasional::OsPid;
 use serde::{Deserialize, Serialize};
 
 use super::plan::RECEIVERS;
@@ -39,17 +37,13 @@ impl Accounts {
     }
 
     pub(crate) fn address(&self) -> Address {
-        let (os_pid, fd) = (OsPid::own(), self.0.file().as_raw_fd());
-        Address(format!("/proc/{os_pid}/fd/{fd}"))
+        Address(self.0.path())
     }
 
     /// The same memory, in another process.
     pub(crate) fn at(Address(path): &Address) -> anyhow::Result<Accounts> {
-        let file = std::fs::File::options().read(true).write(true).open(path);
-        let file = file.with_context(|| path.clone())?;
-        Ok(Accounts(
-            SharedNumbers::in_file(file.into(), LEN).context("shared memory")?,
-        ))
+        let numbers = SharedNumbers::at_path(path, LEN).with_context(|| path.clone())?;
+        Ok(Accounts(numbers))
     }
 
     pub(crate) fn check(sender: u64) -> anyhow::Result<()> {

@@ -152,6 +152,20 @@ fn what_a_sender_was_told_is_sent_is_received_whoever_is_killed_meanwhile() {
     });
 }
 
+#[test]
+fn mutated_traffic_is_taken_or_refused_and_nothing_is_found() {
+    isolated!(|| {
+        let output = run("fuzz 1 1");
+        let lines = lines(&output);
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        for (line, target) in lines.iter().zip(["decoders", "peer", "control"]) {
+            let inputs = line.strip_prefix(&format!("fuzz: {target}: ")).unwrap();
+            assert!(inputs.split(' ').next().unwrap().parse::<u64>().unwrap() > 0);
+            assert!(line.ends_with("; nothing found"), "{lines:?}");
+        }
+    });
+}
+
 /// A backtrace weighs, and takes its time: the commands begin anew without.
 #[test]
 fn backtraces_are_off_whatever_the_environment_says() {
@@ -189,6 +203,8 @@ fn a_command_without_its_numbers_is_an_error_that_says_how_it_is_used() {
         "backtrace 0",
         "mesh",
         "mesh 0",
+        "fuzz 1",
+        "fuzz 0 1",
         "torture",
         "torture 1 --messages 0",
         "chaos 5 1 --under-way 0",

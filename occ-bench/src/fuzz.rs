@@ -1,0 +1,333 @@
+//! `fuzz SECONDS SEED`: valid traffic, made invalid by chance, put to whoever reads what others send.
+//!
+//! - [`traffic`] is what is sent, and how it is written down; [`corpus`] reads the files of it, [`mutate`] changes it.
+//! - [`frames`]: the decoders. [`peer`]: an inbox. [`control`]: the coordinator. Each batch is a process of its own, so that what
+//!   kills it is a finding as well. [`examine`] puts the inputs to the first two, and tells which it was.
+//!
+//! An input is made of the seed, the number of its batch and its own number, and of nothing else: what is found is found again.
+
+mod control;
+mod corpus;
+mod examine;
+mod frames;
+mod mutate;
+mod nothing;
+mod peer;
+mod traffic;
+mod types;
+mod watchdog;
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use occ_proc::Stat;
+use occasional::{Down, ExitReason, OsPid, Pid, System, SystemBuilder};
+use occasional::{processes, receive_timeout, self_pid, spawn_monitor};
+
+use crate::killing::until_asleep;
+use crate::left::Before;
+use crate::machine::{open_fds, pss};
+use crate::sys::SharedNumbers;
+use corpus::Names;
+use examine::{Batch, Finding, Outcome};
+use traffic::{Traffic, print};
+use watchdog::Watchdog;
+
+/// Whatever takes longer has stopped.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Inputs in a batch. A long batch has fewer starts; of a short one there is less to be tried again.
+const OF_DECODERS: u64 = 2_000;
+const OF_PEER: u64 = 500;
+const OF_CONTROL: u64 = 300;
+
+/// KiB that the coordinator may grow by, whatever it is told.
+const GROWTH: u64 = 4 * 1024;
+
+/// Batches after which the coordinator is as large as it usually is.
+const WARM: u64 = 3;
+
+pub(crate) fn run(seconds: u64, seed: u64) -> anyhow::Result<()> {
+    let before = Before::now()?;
+    let mut fuzz = Fuzz::new(seed)?;
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < end {
+        fuzz.round()?;
+    }
+    fuzz.finish()?;
+    before.nothing_is_left()
+}
+
+/// Inputs, and the ways in which they were taken or refused.
+#[derive(Default)]
+struct Sum {
+    inputs: u64,
+    ways: BTreeSet<String>,
+}
+
+struct Fuzz {
+    seed: u64,
+    /// Rounds that have been.
+    rounds: u64,
+    system: System,
+    coordinator: OsPid,
+    /// What the coordinator had when it was warm: memory in KiB, descriptors.
+    usual: Option<(u64, usize)>,
+    /// The number of the input that is under way, in memory that outlives whoever it kills.
+    progress: SharedNumbers,
+    watchdog: Arc<Watchdog>,
+    decoders: Sum,
+    peer: Sum,
+    /// Inputs for the coordinator, and its answers and news.
+    control: u64,
+    answers: u64,
+}
+
+impl Fuzz {
+    fn new(seed: u64) -> anyhow::Result<Fuzz> {
+        let watchdog = Watchdog::start(LIMIT)?;
+        watchdog.step("the start of a system");
+        // What processes of chance end like is of no interest to anybody.
+        let builder = SystemBuilder::new().on_abnormal_exit(|_| ());
+        let system = occasional::start_with(builder)?;
+        let coordinator = system.coordinator().context("no coordinator")?;
+        Ok(Fuzz {
+            seed,
+            rounds: 0,
+            system,
+            coordinator,
+            usual: None,
+            progress: SharedNumbers::new(1)?,
+            watchdog,
+            decoders: Sum::default(),
+            peer: Sum::default(),
+            control: 0,
+            answers: 0,
+        })
+    }
+
+    fn round(&mut self) -> anyhow::Result<()> {
+        let outcome = self.examine("decoders", OF_DECODERS)?;
+        self.decoders.add(outcome);
+        let outcome = self.examine("peer", OF_PEER)?;
+        self.peer.add(outcome);
+        self.talk()?;
+        self.rounds += 1;
+        Ok(())
+    }
+
+    /// A batch of the same number has other inputs for each target.
+    fn batch(&self, target: u64, inputs: u64) -> Batch {
+        Batch {
+            seed: self.seed,
+            number: self.rounds * 3 + target,
+            inputs,
+        }
+    }
+
+    fn step(&self, target: &str, batch: Batch) {
+        let Batch { seed, number, .. } = batch;
+        self.watchdog
+            .step(&format!("{target}, seed {seed}, batch {number}"));
+    }
+
+    /// A batch for the decoders or for an inbox.
+    fn examine(&mut self, target: &str, inputs: u64) -> anyhow::Result<Outcome> {
+        let batch = self.batch(u64::from(target == "peer"), inputs);
+        self.step(target, batch);
+        let host = self_pid();
+        let (pid, _) = spawn_monitor(
+            examine_one_by_one,
+            (target.to_owned(), batch, host, self.progress.path()),
+        )?;
+        let names = Names { me: pid, host };
+        let down = self.end_of(pid)?;
+        let finding = match down.as_ref().map(|down| &down.reason) {
+            Some(ExitReason::Value(value)) => {
+                let outcome: Outcome = value.get()?;
+                match outcome.finding {
+                    None => return Ok(outcome),
+                    Some(finding) => finding,
+                }
+            }
+            // It did not live to tell.
+            Some(reason) => self.last_input("frames", batch, names, &reason.to_string())?,
+            None => self.last_input("frames", batch, names, "it does not end")?,
+        };
+        self.found(target, batch, &finding)
+    }
+
+    /// A batch for the coordinator, by a process of its own.
+    fn talk(&mut self) -> anyhow::Result<()> {
+        let batch = self.batch(2, OF_CONTROL);
+        self.step("control", batch);
+        let host = self_pid();
+        let spawned = spawn_monitor(control::babble, (batch, host, self.progress.path()));
+        let (pid, _) = spawned.context("before a batch for the coordinator")?;
+        let names = Names { me: pid, host };
+        let result = self.check_coordinator(pid);
+        match result {
+            Ok(answers) => {
+                self.control += batch.inputs;
+                self.answers += answers;
+                Ok(())
+            }
+            Err(error) => {
+                let finding = self.last_input("control", batch, names, &format!("{error:#}"))?;
+                self.found("control", batch, &finding)
+            }
+        }
+    }
+
+    /// Waits for the end of one that talked to the coordinator, and sees how that one is.
+    fn check_coordinator(&mut self, pid: Pid) -> anyhow::Result<u64> {
+        let down = self.end_of(pid)?;
+        let down = down.context("the end of the one who talked is not told")?;
+        let answers = match &down.reason {
+            ExitReason::Value(value) => {
+                // The last word counts, and that is its own.
+                let (inputs, answers) = value.get::<(u64, u64)>()?;
+                ensure!(inputs == OF_CONTROL, "it ended as {down}");
+                answers
+            }
+            // It may have asked for that.
+            ExitReason::Signal(signal)
+                if [libc::SIGKILL, libc::SIGTERM].contains(&signal.number()) =>
+            {
+                0
+            }
+            _ => bail!("it ended as {down}"),
+        };
+        // Whoever it has made ends as well.
+        while processes()?.len() > 1 {
+            rustix::thread::sched_yield();
+        }
+        let (works, _) = spawn_monitor(answer, (self.rounds,))?;
+        let down = self
+            .end_of(works)?
+            .context("a process is not told as ended")?;
+        match &down.reason {
+            ExitReason::Value(value) if value.get::<u64>()? == self.rounds => {}
+            _ => bail!("after it, another ended as {down}"),
+        }
+        until_asleep(self.coordinator.get())?;
+
+        let now = (pss(self.coordinator)?, open_fds(self.coordinator)?);
+        if self.rounds < WARM {
+            self.usual = Some(now);
+        }
+        if let Some((memory, fds)) = self.usual {
+            ensure!(
+                now.0 <= memory + GROWTH,
+                "the coordinator has grown from {memory} KiB to {}",
+                now.0
+            );
+            ensure!(
+                now.1 <= fds,
+                "the coordinator has {} descriptors open, and had {fds}",
+                now.1
+            );
+        }
+        Ok(answers)
+    }
+
+    /// The end of a process; `None` if it is not told in time.
+    fn end_of(&self, pid: Pid) -> anyhow::Result<Option<Down>> {
+        let down: Option<Down> = receive_timeout(LIMIT / 2)?;
+        if let Some(down) = down.as_ref().filter(|down| down.pid != pid) {
+            bail!("an end that nobody waited for: {down}");
+        }
+        Ok(down)
+    }
+
+    /// The input that was under way.
+    fn last_input(
+        &self,
+        folder: &str,
+        batch: Batch,
+        names: Names,
+        what: &str,
+    ) -> anyhow::Result<Finding> {
+        let number = self.progress.at(0).load(Ordering::Acquire);
+        let corpus = corpus::read(folder, names)?;
+        Ok(Finding {
+            what: format!("{what}; the last input was number {number}"),
+            input: print(&batch.input(&corpus, number)),
+        })
+    }
+
+    fn found<T>(&self, target: &str, batch: Batch, finding: &Finding) -> anyhow::Result<T> {
+        let Batch { seed, number, .. } = batch;
+        let mut out = io::stdout();
+        writeln!(
+            out,
+            "fuzz: FOUND with the seed {seed} in batch {number}, of {target}: {}",
+            finding.what
+        )?;
+        writeln!(
+            out,
+            "fuzz: the input, as a file of the corpus:\n{}",
+            finding.input
+        )?;
+        bail!("something was found")
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.watchdog.step("the stop of the system");
+        self.system.stop();
+        ensure!(
+            Stat::of(self.coordinator).is_err(),
+            "the coordinator outlives its system"
+        );
+        self.watchdog.end();
+        let mut out = io::stdout();
+        for (target, sum) in [("decoders", &self.decoders), ("peer", &self.peer)] {
+            let (inputs, ways) = (sum.inputs, sum.ways.len());
+            writeln!(
+                out,
+                "fuzz: {target}: {inputs} inputs, taken or refused in {ways} ways; nothing found"
+            )?;
+        }
+        let (inputs, answers) = (self.control, self.answers);
+        writeln!(
+            out,
+            "fuzz: control: {inputs} inputs, and {answers} answers and news; nothing found"
+        )?;
+        Ok(())
+    }
+}
+
+impl Sum {
+    fn add(&mut self, outcome: Outcome) {
+        self.inputs += outcome.inputs;
+        self.ways.extend(outcome.ways);
+    }
+}
+
+/// A process that puts a batch to the decoders, or to an inbox.
+fn examine_one_by_one(
+    target: String,
+    batch: Batch,
+    host: Pid,
+    progress: String,
+) -> anyhow::Result<Outcome> {
+    let names = Names {
+        me: self_pid(),
+        host,
+    };
+    let corpus = corpus::read("frames", names)?;
+    let progress = SharedNumbers::at_path(&progress, 1)?;
+    let examine: fn(&Traffic) -> Result<String, String> = match &target[..] {
+        "peer" => peer::examine,
+        _ => frames::examine,
+    };
+    Ok(batch.put(&corpus, &progress, examine))
+}
+
+fn answer(number: u64) -> u64 {
+    number
+}
