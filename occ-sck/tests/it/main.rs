@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod allocations;
+mod assembler;
 mod attributes;
 mod batches;
 mod blobs;
@@ -9,6 +10,7 @@ mod closing;
 mod codec;
 mod credentials;
 mod deadlines;
+mod decoders;
 mod fd_values;
 mod fds;
 mod hostile;
