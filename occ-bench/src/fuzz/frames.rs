@@ -3,9 +3,11 @@
 //! Where byte streams are framed, their decoder is to be put to the same test here.
 
 use occ_sck::{Assembler, Envelope, HEADER, Header, Limits, MAX_NAME, PART, Packet};
+use occasional::OsPid;
 
 use super::traffic::Traffic;
 use super::types;
+use crate::machine::open_fds;
 use crate::sys::watch_memory;
 
 /// What a receiver accepts here.
@@ -23,6 +25,17 @@ const OF_A_BYTE: usize = 256;
 
 /// The way in which it was taken or refused, or what is wrong.
 pub(crate) fn examine(traffic: &Traffic) -> Result<String, String> {
+    let fds = || open_fds(OsPid::own()).map_err(|error| format!("{error:#}"));
+    let before = fds()?;
+    let way = decode_and_assemble(traffic)?;
+    let left = fds()?.saturating_sub(before);
+    if left > 0 {
+        return Err(format!("{left} descriptors are left"));
+    }
+    Ok(way)
+}
+
+fn decode_and_assemble(traffic: &Traffic) -> Result<String, String> {
     for datagram in traffic {
         parse(&datagram.bytes)?;
         decode_all(&datagram.bytes)?;
@@ -85,7 +98,7 @@ fn assemble(traffic: &Traffic, limits: Limits) -> Result<String, String> {
         }
         match pushed {
             Ok(None) => way.push_str("part "),
-            Ok(Some(envelope)) => way.push_str(&check(&envelope, limits)?),
+            Ok(Some(envelope)) => way.push_str(&check(envelope, limits)?),
             Err(error) => {
                 // Its words without its numbers.
                 let kind = format!("{error:?}");
@@ -98,14 +111,20 @@ fn assemble(traffic: &Traffic, limits: Limits) -> Result<String, String> {
 }
 
 /// A message that has come out: decoded as everything, and sent on.
-fn check(envelope: &Envelope, limits: Limits) -> Result<String, String> {
+fn check(envelope: Envelope, limits: Limits) -> Result<String, String> {
     if envelope.len() > limits.message {
         return Err(format!("a message of {} bytes", envelope.len()));
     }
     for of in types::ALL.iter() {
         let is_this = of.key == envelope.key;
-        match (of.decode_from)(envelope) {
-            Ok(()) if is_this => return Ok(format!("{} ", of.name)),
+        match (of.decode_from)(&envelope) {
+            // What can be read at a look can be had, and then nothing is left of it.
+            Ok(()) if is_this => {
+                return match (of.make_of)(envelope) {
+                    Ok(()) => Ok(format!("{} ", of.name)),
+                    Err(error) => Err(format!("{} at a look, and not to be had: {error}", of.name)),
+                };
+            }
             Ok(()) => return Err(format!("another type was decoded as {}", of.name)),
             Err(_) => {}
         }

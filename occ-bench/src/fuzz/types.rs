@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use occ_core::protocol::{News, Reply, Request, ShortReport, Wanted};
-use occ_sck::{Bytes, DecodeError, Envelope, TypeKey, decode, type_name_of};
+use occ_sck::{Bytes, DecodeError, Envelope, Fd, TypeKey, decode, type_name_of};
 use occasional::Pid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub(crate) struct Type {
     pub(crate) decode: fn(&[u8]) -> Result<(), DecodeError>,
     /// Reads one from a message, if it is of that type.
     pub(crate) decode_from: fn(&Envelope) -> Result<(), DecodeError>,
+    /// Makes one of a message, and of what came with it.
+    pub(crate) make_of: fn(Envelope) -> Result<(), DecodeError>,
 }
 
 /// Something of everything that the format has.
@@ -40,6 +42,7 @@ fn of<T: DeserializeOwned + 'static>(name: &'static str) -> Type {
         key: TypeKey::of::<T>(),
         decode: |bytes| decode::<T>(bytes).map(drop),
         decode_from: |envelope| envelope.decode::<T>().map(drop),
+        make_of: |envelope| envelope.into_value::<T>().map(drop),
     }
 }
 
@@ -60,6 +63,8 @@ pub(crate) static ALL: LazyLock<Vec<Type>> = LazyLock::new(|| {
         of::<News>("news"),
         of::<ShortReport>("report"),
         of::<(u64, Option<u32>)>("which"),
+        of::<Vec<(u8, Fd)>>("fds"),
+        of::<(Fd, String, Option<Fd<std::fs::File>>)>("open"),
     ]
 });
 

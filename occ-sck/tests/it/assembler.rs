@@ -206,6 +206,7 @@ impl Model {
 fn held(envelope: &Envelope) -> usize {
     match &envelope.body {
         Body::Inline { bytes, .. } => bytes.capacity(),
+        Body::Segments(segments) => segments.len() as usize,
         Body::Blob(_) => 0,
     }
 }
