@@ -51,7 +51,7 @@ pub use addr::{spawn_addr, spawn_addr_monitor};
 pub use messages::{
     flush, handle, inbox_info, limit_inbox, make_ref, receive, receive_any, receive_any_timeout,
     receive_map, receive_map_timeout, receive_timeout, receive_where, receive_where_timeout, send,
-    send_timeout, try_send,
+    send_timeout, spin, try_send,
 };
 pub use processes::{
     demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_exe, spawn_exe_monitor,

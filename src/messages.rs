@@ -162,6 +162,20 @@ pub fn inbox_info() -> Result<InboxInfo, ReceiveError> {
     receiving(Process::inbox_info)
 }
 
+/// Looks for up to `limit` whether something has come before the calling process sleeps in a receive. Zero, as at first, is not at
+/// all.
+///
+/// It is for who exchanges messages with somebody on another processor, and has one of its own: an answer then takes a tenth of the
+/// time, and this process burns its processor meanwhile. It adapts: as long as answers take longer than the limit, it
+/// does not look. 50 µs is a good limit.
+///
+/// # Errors
+///
+/// As [`receive`](fn@receive).
+pub fn spin(limit: Duration) -> Result<(), ReceiveError> {
+    receiving(|process| process.spin(limit))
+}
+
 /// Limits what waits in the inbox of the calling process, from now on. Once as much waits, only those senders are read on that
 /// have less waiting than an equal share of it; for others it is as the [`Policy`](crate::Policy) says:
 ///

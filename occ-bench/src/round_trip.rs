@@ -1,6 +1,8 @@
 //! A small message there and back, between two processes.
 
-use occasional::{Pid, receive, self_pid, send, spawn};
+use std::time::Duration;
+
+use occasional::{Pid, receive, self_pid, send, spawn, spin};
 
 use crate::clock;
 use crate::meter::{Meter, serve};
@@ -23,19 +25,30 @@ pub(crate) fn place_same(cpus: Cpus) -> Placement {
     Placement::One(cpus.a)
 }
 
+/// How long one looks for an answer before one sleeps.
+const SPIN: Duration = Duration::from_micros(50);
+
 pub(crate) fn cross(scale: Scale, Cpus { a, b }: Cpus) -> anyhow::Result<Measured> {
-    measure(scale, a, b)
+    measure(scale, (a, b), Duration::ZERO)
 }
 
 pub(crate) fn same(scale: Scale, Cpus { a, .. }: Cpus) -> anyhow::Result<Measured> {
-    measure(scale, a, a)
+    measure(scale, (a, a), Duration::ZERO)
 }
 
-fn measure(scale: Scale, here: usize, there: usize) -> anyhow::Result<Measured> {
+pub(crate) fn idle(scale: Scale, Cpus { a, b }: Cpus) -> anyhow::Result<Measured> {
+    measure(scale, (a, b), SPIN)
+}
+
+fn measure(
+    scale: Scale,
+    (here, there): (usize, usize),
+    spin: Duration,
+) -> anyhow::Result<Measured> {
     pin(&[here])?;
     let _system = occasional::start()?;
     let args = (scale.count(5_000), here, there);
-    let ours = Meter::start(ask_and_hear, args)?;
+    let ours = Meter::start(ask_and_hear, (args.0, here, there, spin))?;
     let raw = Meter::start(raw::round_trip, args)?;
     let ipc = Meter::start(peers::ipc_round_trip, args)?;
     let [ours, raw, ipc_channel] = interleave(scale, [ours, raw, ipc])?;
@@ -46,9 +59,10 @@ fn measure(scale: Scale, here: usize, there: usize) -> anyhow::Result<Measured> 
     Ok(Measured { ours, raw, peers })
 }
 
-fn ask_and_hear(count: usize, here: usize, there: usize) -> anyhow::Result<()> {
+fn ask_and_hear(count: usize, here: usize, there: usize, looks: Duration) -> anyhow::Result<()> {
     pin(&[here])?;
-    let echo = spawn(echo, (self_pid(), there))?;
+    spin(looks)?;
+    let echo = spawn(echo, (self_pid(), there, looks))?;
     serve(|| {
         median_of(count, || {
             let start = clock::now();
@@ -59,8 +73,9 @@ fn ask_and_hear(count: usize, here: usize, there: usize) -> anyhow::Result<()> {
     })
 }
 
-fn echo(back: Pid, there: usize) -> anyhow::Result<()> {
+fn echo(back: Pid, there: usize, looks: Duration) -> anyhow::Result<()> {
     pin(&[there])?;
+    spin(looks)?;
     loop {
         let message: [u8; 16] = receive()?;
         send(back, message)?;

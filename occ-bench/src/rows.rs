@@ -109,6 +109,14 @@ pub(crate) const ROWS: &[Row] = &[
         measure: round_trip::same,
     },
     Row {
+        name: "round_trip_idle",
+        unit: Unit::Micros,
+        what: "16 B there and back, two processors, with a spin of 50 µs; raw: blocking SEQPACKET",
+        reach: &[AtMost(0.2, Raw)],
+        placement: round_trip::place_cross,
+        measure: round_trip::idle,
+    },
+    Row {
         name: "one_way_16",
         unit: Unit::PerSecond,
         what: "messages of 16 B, one direction; raw: blocking SEQPACKET",

@@ -19,6 +19,7 @@ use crate::peer::{Peers, PidHasher};
 use crate::pid::Pid;
 use crate::queue::{Loss, Queue};
 use crate::sent::Intake;
+use crate::spin::Spin;
 use crate::wait::{Bell, Waiters};
 
 /// What epoll calls the connector.
@@ -43,6 +44,9 @@ pub(crate) struct Core<C> {
     pub(crate) heard: u64,
     pub(crate) intake: Intake,
     pub(crate) flow: Flow,
+    pub(crate) spin: Spin,
+    /// The connection that something came on last.
+    pub(crate) last: Option<u64>,
     /// The connection that is not in epoll, because it has more to bring than can be looked at in one go. It may have
     /// ended since.
     pub(crate) hot: Cell<Option<u64>>,
@@ -195,6 +199,8 @@ impl<C: Connector> Core<C> {
             heard: 0,
             intake: Intake::default(),
             flow: Flow::new(),
+            spin: Spin::default(),
+            last: None,
             hot: Cell::new(None),
             batches: false,
             watched: Cell::new(false),

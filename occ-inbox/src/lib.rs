@@ -51,6 +51,7 @@ mod send;
 mod sent;
 mod since;
 mod site;
+mod spin;
 mod wait;
 mod wired;
 

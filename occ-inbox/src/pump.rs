@@ -137,7 +137,7 @@ impl<C: Connector> Site<'_, C> {
             } else {
                 deadline
             };
-            let came = core.bring_in(wait, turn).map_err(epoll_failed)? || hot;
+            let came = hot | core.wait(wait, turn).map_err(epoll_failed)?;
             if came {
                 core.waiters.ring();
                 if !self.owner && !core.arrivals.is_empty() {
@@ -172,8 +172,16 @@ fn epoll_failed(error: Errno) -> ReceiveError {
 }
 
 impl<C: Connector> Core<C> {
+    /// Brings in what comes, until the deadline.
+    fn wait(&mut self, deadline: Deadline, turn: Turn) -> rustix::io::Result<bool> {
+        if !self.spins() || deadline == Deadline::Now {
+            return self.bring_in(deadline, turn);
+        }
+        Ok(self.look_for_a_while(turn, deadline)? || self.sleep(deadline, turn)?)
+    }
+
     /// Brings in what epoll tells of; waits for it. False when the deadline came first, or a signal.
-    fn bring_in(&mut self, deadline: Deadline, turn: Turn) -> rustix::io::Result<bool> {
+    pub(crate) fn bring_in(&mut self, deadline: Deadline, turn: Turn) -> rustix::io::Result<bool> {
         let mut space = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
         let ready = match epoll::wait(&self.epoll, &mut space, wait_time(deadline).as_ref()) {
             Ok((ready, _)) => ready,
@@ -233,7 +241,8 @@ impl<C: Connector> Core<C> {
     }
 
     /// Brings in what a connection holds, as much as its turn is.
-    fn take_turn(&mut self, number: u64, turn: Turn) -> Look {
+    pub(crate) fn take_turn(&mut self, number: u64, turn: Turn) -> Look {
+        self.last = Some(number);
         let look = self.take_some(number, turn);
         if let Some(peer) = self.peers.get_mut(number) {
             peer.has_more = matches!(look, Look::More);

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use occ_test_support::{LIMIT, within};
 use serde_json::Value;
 
-const ROWS: [&str; 19] = [
+const ROWS: [&str; 20] = [
     "spawn_to_code",
     "spawn_down",
     "spawn_to_code_spare",
@@ -18,6 +18,7 @@ const ROWS: [&str; 19] = [
     "kill_down",
     "round_trip_cross",
     "round_trip_same",
+    "round_trip_idle",
     "one_way_16",
     "one_way_64k",
     "one_way_1m",

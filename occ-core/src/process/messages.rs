@@ -193,6 +193,16 @@ impl Process {
         Ok(())
     }
 
+    /// Looks for up to `limit` whether something has come before a receive sleeps: see [`Inbox::set_spin`].
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn spin(&mut self, limit: Duration) -> Result<(), ReceiveError> {
+        self.inbox()?.set_spin(limit);
+        Ok(())
+    }
+
     /// What waits in the inbox.
     ///
     /// # Errors

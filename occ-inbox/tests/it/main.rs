@@ -19,6 +19,7 @@ mod schedule;
 mod script;
 mod selective;
 mod several;
+mod spin;
 mod streams;
 mod switchboard;
 mod threads;
