@@ -6,6 +6,7 @@ use std::io;
 use occ_inbox::Pid;
 use occ_sck::{BlobError, DecodeError, EncodeError};
 use occ_spawn::boot::BootError;
+use occ_spawn::zygote::NotEncoded;
 use occ_spawn::{Backtrace, ExitReason, ExitReport, Step};
 use thiserror::Error;
 
@@ -114,6 +115,19 @@ pub enum SpawnError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl From<NotEncoded> for SpawnError {
+    fn from(error: NotEncoded) -> SpawnError {
+        match error {
+            NotEncoded::Encode(error) => error.into(),
+            NotEncoded::Blob(error) => error.into(),
+            other => SpawnError::Io {
+                op: "encode".to_owned(),
+                source: io::Error::other(other),
+            },
+        }
+    }
 }
 
 impl From<NotSpawned> for SpawnError {

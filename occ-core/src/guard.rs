@@ -67,10 +67,9 @@ fn say_not_ready(lifeline: &Socket, why: &String) {
     }
 }
 
-fn guard(context: Context) -> Result<(), String> {
+fn guard(mut context: Context) -> Result<(), String> {
     let failed = |op: &'static str| move |error: &dyn std::fmt::Display| format!("{op}: {error}");
-    let mut settings: Settings =
-        occ_sck::decode(&context.args).map_err(|e| failed("settings")(&e))?;
+    let mut settings: Settings = context.take_args().map_err(|e| failed("settings")(&e))?;
     let host = settings.host.to_rustix().ok_or("the host has no pid")?;
     // Where there is none, one looks who the parent is, again and again.
     let host_ended = rustix::process::pidfd_open(host, PidfdFlags::empty()).ok();

@@ -125,8 +125,9 @@ where
 }
 
 /// Makes this process one of its system, and gives the arguments of its function.
-fn begin<A: Arguments>(context: Context) -> Result<A, End> {
-    let args = occ_sck::decode_with_fds::<A>(&context.args, context.with_args)
+fn begin<A: Arguments>(mut context: Context) -> Result<A, End> {
+    let args = context
+        .take_args::<A>()
         .map_err(|error| failed("the arguments could not be decoded", &error))?;
     // One that was a spare is what it is already.
     if !(context.preface.is_empty() && current::is_set()) {

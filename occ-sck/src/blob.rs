@@ -9,8 +9,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::Resource;
+use serde::de::DeserializeOwned;
 
-use crate::error::BlobError;
+use crate::assemble::ONE_PIECE;
+use crate::carried::Decoding;
+use crate::error::{BlobError, DecodeError};
+use crate::stream::Stream;
+use crate::value::{decode, decode_from, type_name_of};
 
 /// How often sealing is tried: for three seconds.
 const SEAL_TRIES: u32 = 20;
@@ -115,8 +120,49 @@ impl Blob {
         Ok(bytes)
     }
 
+    /// The value that the bytes from `at` on spell, with those of `fds` that it names: see
+    /// [`decode_with_fds`](crate::decode_with_fds). It is read piece by piece where it is long.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_with_fds`](crate::decode_with_fds), and [`DecodeError::Blob`].
+    pub fn decode_with_fds<T: DeserializeOwned>(
+        &self,
+        at: u64,
+        fds: Vec<OwnedFd>,
+    ) -> Result<T, DecodeError> {
+        let scope = Decoding::giving(fds);
+        let value = self.decode_behind(at);
+        match scope.end() {
+            Ok(_) => value,
+            Err(source) => Err(DecodeError::Fds {
+                type_name: type_name_of::<T>(),
+                source,
+            }),
+        }
+    }
+
+    pub(crate) fn decode_behind<T: DeserializeOwned>(&self, at: u64) -> Result<T, DecodeError> {
+        let left = self.len.saturating_sub(at);
+        let of = usize::try_from(left).unwrap_or(usize::MAX);
+        if left > ONE_PIECE {
+            return decode_from(Stream::of_file(self, at), of);
+        }
+        let mut bytes = Vec::new();
+        self.read_at(at, &mut bytes, of)
+            .map_err(|source| DecodeError::Blob {
+                type_name: type_name_of::<T>(),
+                source,
+            })?;
+        decode(&bytes)
+    }
+
     /// Appends the `len` bytes from `at` on.
-    pub(crate) fn read_at(&self, at: u64, into: &mut Vec<u8>, len: usize) -> Result<(), BlobError> {
+    ///
+    /// # Errors
+    ///
+    /// There are not as many, or pread(2) failed.
+    pub fn read_at(&self, at: u64, into: &mut Vec<u8>, len: usize) -> Result<(), BlobError> {
         let begin = into.len();
         into.reserve_exact(len);
         while into.len() < begin + len {

@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use serde::de::DeserializeOwned;
 
-use crate::assemble::ONE_PIECE;
 use crate::blob::{Blob, Draft};
 use crate::carried::Decoding;
 use crate::deadline::Deadline;
@@ -180,16 +179,7 @@ impl Body {
             Body::Segments(segments) => {
                 decode_from(Stream::keeping(segments), segments.len() as usize)
             }
-            Body::Blob(blob) if blob.len() > ONE_PIECE => {
-                decode_from(Stream::of_file(blob), blob.len() as usize)
-            }
-            Body::Blob(blob) => {
-                let bytes = blob.read().map_err(|source| DecodeError::Blob {
-                    type_name: type_name_of::<T>(),
-                    source,
-                })?;
-                decode(&bytes)
-            }
+            Body::Blob(blob) => blob.decode_behind(0),
         }
     }
 

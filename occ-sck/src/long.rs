@@ -130,6 +130,20 @@ impl Packet {
     /// [`SendError::Blob`] when the file cannot be written. [`SendError::Encode`] when the second encoding was another than the
     /// first, and when the value has 253 descriptors: the file is one more.
     pub fn blob<T: Serialize + 'static>(&self, value: &T) -> Result<Blob, SendError> {
+        self.blob_behind(&[], value)
+    }
+
+    /// As [`Packet::blob`], with other bytes before the value, for a file that is read otherwise than as a message:
+    /// [`Blob::decode_with_fds`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Packet::blob`].
+    pub fn blob_behind<T: Serialize + 'static>(
+        &self,
+        before: &[u8],
+        value: &T,
+    ) -> Result<Blob, SendError> {
         if self.fds() >= MAX_FDS {
             let (given, limit) = (self.fds(), MAX_FDS - 1);
             return Err(SendError::Encode(EncodeError {
@@ -137,10 +151,8 @@ impl Packet {
                 source: FdError::TooMany { given, limit }.into(),
             }));
         }
-        if !self.is_long() {
-            return Blob::new(self.payload()).map_err(SendError::Blob);
-        }
-        let mut draft = Draft::new(self.len()).map_err(SendError::Blob)?;
+        let mut draft = Draft::new(before.len() as u64 + self.len()).map_err(SendError::Blob)?;
+        draft.write(before).map_err(SendError::Blob)?;
         self.send_parts(value, |part| {
             draft.write(part.payload()).map_err(SendError::Blob)
         })?;

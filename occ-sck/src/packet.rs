@@ -206,6 +206,11 @@ impl Packet {
         self.fds.len()
     }
 
+    /// The descriptors in the value, for whoever sends its bytes otherwise.
+    pub fn take_fds(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.fds)
+    }
+
     /// Closes the packet's descriptors. Whoever keeps a packet for the next value does so once this one is sent: nobody
     /// would see the end of a pipe or a connection that is still open here.
     pub fn close_fds(&mut self) {

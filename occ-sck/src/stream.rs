@@ -59,8 +59,9 @@ impl<'a> Stream<'a> {
         Stream::new(supply, len)
     }
 
-    pub(crate) fn of_file(blob: &'a Blob) -> Stream<'a> {
-        Stream::new(Supply::File { blob, at: 0 }, blob.len())
+    /// The file from `at` on.
+    pub(crate) fn of_file(blob: &'a Blob, at: u64) -> Stream<'a> {
+        Stream::new(Supply::File { blob, at }, blob.len().saturating_sub(at))
     }
 
     fn new(supply: Supply<'_>, len: u64) -> Stream<'_> {
@@ -237,7 +238,9 @@ mod tests {
         }
         assert_eq!(say(Stream::freeing(pieces())), one);
         let blob = Blob::new(bytes).unwrap();
-        assert_eq!(say(Stream::of_file(&blob)), one);
+        assert_eq!(say(Stream::of_file(&blob, 0)), one);
+        let behind = Blob::new(&[b"something else", bytes].concat()).unwrap();
+        assert_eq!(say(Stream::of_file(&behind, 14)), one);
     }
 
     proptest! {

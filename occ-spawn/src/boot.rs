@@ -31,7 +31,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::descriptor::{Context, Descriptor};
+use crate::descriptor::{Context, Descriptor, Encoded};
 use crate::image::{Fingerprint, Image};
 use crate::outcome::{End, kind};
 use crate::sys::{self, ForkKind, ForkState};
@@ -271,7 +271,7 @@ fn read_orders(control: &'static Socket) -> Result<(Descriptor, Context), String
         entry,
         Context {
             control,
-            args: orders.args.0,
+            args: Encoded::Here(orders.args.0),
             with_args: Vec::new(),
             preface: Vec::new(),
             fds: envelope.fds,

@@ -7,7 +7,7 @@
 
 use std::os::fd::OwnedFd;
 
-use occ_sck::Socket;
+use occ_sck::{Blob, DecodeError, Socket, Term};
 use thiserror::Error;
 
 use crate::image::Image;
@@ -22,14 +22,45 @@ const MAGIC: u64 = 0x6f63_6320_6465_7363;
 pub struct Context {
     /// The socket to whoever started it.
     pub control: &'static Socket,
-    /// What it was given, encoded.
-    pub args: Vec<u8>,
-    /// The descriptors in it: [`decode_with_fds`](occ_sck::decode_with_fds).
+    /// What it was given: [`Context::take_args`].
+    pub args: Encoded,
+    /// The descriptors in it.
     pub with_args: Vec<OwnedFd>,
     /// What it was told besides by whoever asked for it.
     pub preface: Vec<u8>,
     /// File descriptors that it was given.
     pub fds: Vec<OwnedFd>,
+}
+
+/// Arguments, as they came.
+#[derive(Debug)]
+pub enum Encoded {
+    /// In memory.
+    Here(Vec<u8>),
+    /// In a memory file, from this place on.
+    InFile(Blob, u64),
+}
+
+impl Encoded {
+    pub(crate) fn in_file(fd: OwnedFd, len: u64, at: u64) -> Result<Encoded, String> {
+        let blob = Blob::from_fd(fd, len).map_err(|error| error.to_string())?;
+        Ok(Encoded::InFile(blob, at))
+    }
+}
+
+impl Context {
+    /// The arguments, with the descriptors in them. It has none afterwards.
+    ///
+    /// # Errors
+    ///
+    /// They are no `A`.
+    pub fn take_args<A: Term>(&mut self) -> Result<A, DecodeError> {
+        let fds = std::mem::take(&mut self.with_args);
+        match std::mem::replace(&mut self.args, Encoded::Here(Vec::new())) {
+            Encoded::Here(bytes) => occ_sck::decode_with_fds(&bytes, fds),
+            Encoded::InFile(blob, at) => blob.decode_with_fds(at, fds),
+        }
+    }
 }
 
 /// Runs a function, with what it needs, to its end.

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::boot::BootError;
 use crate::options::{NotBegun, Step};
+use crate::zygote::NotEncoded;
 
 /// No process was made.
 #[derive(Debug, Error)]
@@ -62,6 +63,15 @@ pub enum SpawnError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+impl From<NotEncoded> for SpawnError {
+    fn from(error: NotEncoded) -> SpawnError {
+        match error {
+            NotEncoded::Encode(error) => error.into(),
+            NotEncoded::Blob(error) => error.into(),
+        }
+    }
 }
 
 impl From<NotBegun> for SpawnError {

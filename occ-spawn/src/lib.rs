@@ -68,7 +68,7 @@ pub mod zygote;
 
 /// How a function is named to another process of the same image, and run there.
 pub mod entry {
-    pub use crate::descriptor::{Context, Descriptor, NoSuchFunction, Trampoline};
+    pub use crate::descriptor::{Context, Descriptor, Encoded, NoSuchFunction, Trampoline};
     pub use crate::exit::LastWords;
     pub use crate::function::{Run, descriptor, result_kind};
     pub use crate::outcome::{End, kind};

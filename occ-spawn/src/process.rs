@@ -13,13 +13,13 @@ use rustix::fs::Stat;
 
 use crate::begin;
 use crate::boot::{self, CONTROL_FD};
-use crate::descriptor::{Context, Descriptor};
+use crate::descriptor::{Context, Descriptor, Encoded};
 use crate::options::plan::{NotBegun, Plan, Step};
 use crate::outcome::{End, ErrorReport, kind};
 use crate::spare;
 use crate::sys::{self, Own};
 use crate::title::Title;
-use crate::zygote::{Start, read_blob};
+use crate::zygote::Start;
 
 mod ending;
 mod mark;
@@ -172,8 +172,9 @@ fn plan_first(
             )
         }
     };
-    // So may it be under that of one that is in the arguments.
-    for fd in &mut fds.with_args {
+    // So may it be under that of one that is in the arguments, or holds them.
+    let file = fds.blob.as_mut().map(|(fd, _)| fd);
+    for fd in fds.with_args.iter_mut().chain(file) {
         match rustix::io::fcntl_dupfd_cloexec(&*fd, spare) {
             Ok(up) => *fd = up,
             Err(errno) => {
@@ -242,6 +243,7 @@ fn prepare(
         joins,
         given,
         with_args,
+        args_at,
         ..
     } = start;
     std::mem::forget((closed, socket, blob, joins, given, with_args));
@@ -251,8 +253,8 @@ fn prepare(
     }
     let control = boot::control().ok_or("there is no control socket")?;
     let args = match fds.blob {
-        None => args,
-        Some((fd, len)) => read_blob(fd, len)?,
+        None => Encoded::Here(args),
+        Some((fd, len)) => Encoded::in_file(fd, len, args_at)?,
     };
     Ok((
         entry,

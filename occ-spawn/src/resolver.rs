@@ -51,14 +51,14 @@ pub(crate) fn ask(frames: &Frames) -> Option<String> {
 }
 
 /// What the helper does.
-fn main(context: Context) -> End {
+fn main(mut context: Context) -> End {
     if let Some(title) = Title::of("occ-backtrace") {
         title.give();
     }
     // Whoever asked has the addresses, and nobody reads what is said here.
     std::panic::set_hook(Box::new(|_| {}));
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        let frames: Frames = occ_sck::decode(&context.args).ok()?;
+        let frames: Frames = context.take_args().ok()?;
         let packet = Packet::of(kind::BACKTRACE, &text_of(&frames)).ok()?;
         let deadline = Deadline::after(LIMIT);
         packet.send_whole(context.control, &[], deadline).ok()

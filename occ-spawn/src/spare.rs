@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use occ_sck::{Assembler, Bytes, Deadline, Limits, MAX_DATAGRAM, Packet, Received, Socket};
 
-use crate::descriptor::{Context, Descriptor};
+use crate::descriptor::{Context, Descriptor, Encoded};
 use crate::outcome::{End, ErrorReport, kind};
 use crate::process::{self, STATUS_NOT_STARTED};
 use crate::sys;
@@ -32,7 +32,7 @@ pub(crate) fn wait(
     if let Ok(entry) = Descriptor::find(rehearsal) {
         let context = Context {
             control,
-            args: Vec::new(),
+            args: Encoded::Here(Vec::new()),
             with_args: Vec::new(),
             preface,
             fds: Vec::new(),

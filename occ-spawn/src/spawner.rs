@@ -15,7 +15,7 @@ use crate::child::Child;
 use crate::error::SpawnError;
 use crate::function::{Arguments, Function, Outcome, descriptor};
 use crate::keeper::Keeper;
-use crate::options::{self, MAX_GIVEN, Options, Parcel};
+use crate::options::{self, MAX_GIVEN, Options};
 use crate::sys;
 use crate::watch::EndWatch;
 use crate::zygote::{Args, Request, Zygote};
@@ -116,13 +116,13 @@ impl Spawner {
         F::Output: Outcome<AnyhowResultOrValue>,
     {
         let entry = descriptor::<Plain<AnyhowResultOrValue>, F, A>(&function);
-        let mut bytes = Vec::new();
-        let with_args = occ_sck::encode_with_fds(&args, &mut bytes)?;
+        let mut parcel = options.for_function()?;
+        let plan = parcel.bytes.len() as u64;
         let what = What {
-            parcel: options.for_function()?,
+            plan,
+            args: Args::encode(std::mem::take(&mut parcel.bytes), &args)?,
+            fds: parcel.fds,
             function: entry.offset(),
-            args: bytes,
-            with_args,
             socket: None,
             executes: false,
         };
@@ -159,11 +159,12 @@ impl Spawner {
         program: impl AsRef<OsStr>,
     ) -> Result<Child, SpawnError> {
         let program = program.as_ref();
+        let parcel = options.for_executable(program)?;
         let what = What {
-            parcel: options.for_executable(program)?,
+            plan: parcel.bytes.len() as u64,
+            args: (Args::new(parcel.bytes)?, Vec::new()),
+            fds: parcel.fds,
             function: 0,
-            args: Vec::new(),
-            with_args: Vec::new(),
             socket: None,
             executes: true,
         };
@@ -194,14 +195,14 @@ impl Spawner {
             op: "socketpair",
             source,
         })?;
-        let mut bytes = Vec::new();
-        let with_args = occ_sck::encode_with_fds(&args, &mut bytes)?;
         let ordinary = Options::default();
+        let mut parcel = ordinary.for_function()?;
+        let plan = parcel.bytes.len() as u64;
         let what = What {
-            parcel: ordinary.for_function()?,
+            plan,
+            args: Args::encode(std::mem::take(&mut parcel.bytes), &args)?,
+            fds: parcel.fds,
             function: entry.offset(),
-            args: bytes,
-            with_args,
             socket: Some(theirs.as_fd()),
             executes: false,
         };
@@ -210,19 +211,17 @@ impl Spawner {
         Ok((child, ours))
     }
 
-    fn launch(&self, mut what: What<'_>) -> Result<Child, SpawnError> {
+    fn launch(&self, what: What<'_>) -> Result<Child, SpawnError> {
         if self.inner.is_forked() {
             return Err(SpawnError::Forked);
         }
-        let given = what.parcel.fds.len() + what.with_args.len();
+        let (args, with_args) = what.args;
+        let given = what.fds.len() + with_args.len();
         if given > MAX_GIVEN {
             let limit = MAX_GIVEN;
             return Err(SpawnError::TooManyFds { given, limit });
         }
-        let plan = what.parcel.bytes.len() as u64;
-        what.parcel.bytes.append(&mut what.args);
         let given: io::Result<Vec<OwnedFd>> = what
-            .parcel
             .fds
             .iter()
             .map(BorrowedFd::try_clone_to_owned)
@@ -230,12 +229,12 @@ impl Spawner {
         let request = Request {
             serial: self.inner.next.fetch_add(1, Ordering::Relaxed),
             function: what.function,
-            args: Args::new(what.parcel.bytes)?,
-            with_args: what.with_args,
+            args,
+            with_args,
             keep_stdin: false,
             mark: None,
             preface: Vec::new(),
-            plan,
+            plan: what.plan,
             given: given.map_err(|source| SpawnError::Io {
                 op: "fcntl(F_DUPFD_CLOEXEC)",
                 source,
@@ -260,11 +259,13 @@ impl Spawner {
 
 /// What is to be run.
 struct What<'a> {
-    parcel: Parcel<'a>,
+    /// So many bytes before the arguments are options.
+    plan: u64,
+    /// And the descriptors in them.
+    args: (Args, Vec<OwnedFd>),
+    /// What belongs to the options.
+    fds: Vec<BorrowedFd<'a>>,
     function: u64,
-    args: Vec<u8>,
-    /// What is in them.
-    with_args: Vec<OwnedFd>,
     /// One more, for the function.
     socket: Option<BorrowedFd<'a>>,
     executes: bool,

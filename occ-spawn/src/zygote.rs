@@ -33,8 +33,8 @@ mod forker;
 mod request;
 mod start;
 
-pub use request::{Args, Request};
-pub(crate) use start::{Start, Work, read_blob};
+pub use request::{Args, NotEncoded, Request};
+pub(crate) use start::{Start, Work};
 
 use request::{Wire, encoded};
 

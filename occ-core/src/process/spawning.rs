@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use occ_inbox::{Lost, Pid};
 use occ_sck::{Blob, Bytes, MAX_NAME};
-use occ_spawn::options::{MAX_GIVEN, Parcel, name_of};
+use occ_spawn::options::{MAX_GIVEN, name_of};
 use occ_spawn::zygote::Args;
 use occ_spawn::{Arguments, Function, Outcome};
 
@@ -23,10 +23,12 @@ use crate::start::{AfterInbox, Entry};
 struct Launch<'a> {
     function: u64,
     name: &'a str,
-    options: Parcel<'a>,
-    args: Vec<u8>,
-    /// The descriptors in them.
-    with_args: Vec<OwnedFd>,
+    /// So many bytes before the arguments are options.
+    plan: u64,
+    /// And the descriptors in them.
+    args: (Args, Vec<OwnedFd>),
+    /// What belongs to the options.
+    fds: Vec<BorrowedFd<'a>>,
     care: Care,
     keep_stdin: bool,
 }
@@ -222,15 +224,14 @@ impl Process {
         args: &A,
         (monitor, keep_stdin): (Option<MonitorRef>, bool),
     ) -> Result<Pid, SpawnError> {
-        let mut bytes = Vec::new();
-        let with_args = occ_sck::encode_with_fds(args, &mut bytes)?;
         let options = builder.options()?;
+        let mut parcel = options.for_function()?;
         let launch = Launch {
             function: entry.function,
             name: entry.name,
-            options: options.for_function()?,
-            args: bytes,
-            with_args,
+            plan: parcel.bytes.len() as u64,
+            args: Args::encode(std::mem::take(&mut parcel.bytes), args)?,
+            fds: parcel.fds,
             care: builder.care(false),
             keep_stdin,
         };
@@ -244,12 +245,13 @@ impl Process {
         monitor: Option<MonitorRef>,
     ) -> Result<Pid, SpawnError> {
         let options = builder.options()?;
+        let parcel = options.for_executable(program)?;
         let launch = Launch {
             function: 0,
             name: &name_of(program),
-            options: options.for_executable(program)?,
-            args: Vec::new(),
-            with_args: Vec::new(),
+            plan: parcel.bytes.len() as u64,
+            args: (Args::new(parcel.bytes)?, Vec::new()),
+            fds: parcel.fds,
             care: builder.care(true),
             keep_stdin: false,
         };
@@ -264,15 +266,13 @@ impl Process {
         if self.is_fork() {
             return Err(SpawnError::Forked);
         }
-        let Parcel { mut bytes, fds } = launch.options;
+        let (args, with_args) = launch.args;
         // The coordinator could pass no more on.
-        let (given, limit) = (fds.len() + launch.with_args.len(), MAX_GIVEN);
+        let (given, limit) = (launch.fds.len() + with_args.len(), MAX_GIVEN);
         if given > limit {
             return Err(SpawnError::TooManyFds { given, limit });
         }
-        let plan = bytes.len() as u64;
-        bytes.extend(launch.args);
-        let (args, blob) = match Args::new(bytes)? {
+        let (args, blob) = match args {
             Args::Inline(bytes) => (bytes, None),
             Args::Blob(blob) => (Vec::new(), Some(blob)),
         };
@@ -287,16 +287,16 @@ impl Process {
                 name,
                 args: Bytes(args),
                 blob: blob.as_ref().map(Blob::len),
-                plan,
-                given: fds.len() as u32,
-                with_args: launch.with_args.len() as u32,
+                plan: launch.plan,
+                given: launch.fds.len() as u32,
+                with_args: with_args.len() as u32,
                 keep_stdin: launch.keep_stdin,
                 care: launch.care,
             }),
         };
-        let with_args = launch.with_args.iter().map(AsFd::as_fd);
+        let with_args = with_args.iter().map(AsFd::as_fd);
         let blob = blob.iter().map(Blob::as_fd);
-        let fds: Vec<BorrowedFd<'_>> = blob.chain(fds).chain(with_args).collect();
+        let fds: Vec<BorrowedFd<'_>> = blob.chain(launch.fds).chain(with_args).collect();
         self.connector()?.ask(&request, &fds)?;
         match self.reply(id).map_err(|Lost| SpawnError::SystemDown)? {
             Reply::Spawned { pid, .. } => Ok(pid),

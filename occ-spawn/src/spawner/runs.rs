@@ -17,8 +17,8 @@ where
     A: Arguments,
     F::Output: Outcome<K>,
 {
-    fn run(function: fn(A) -> F::Output, context: Context) -> End {
-        match occ_sck::decode_with_fds::<A>(&context.args, context.with_args) {
+    fn run(function: fn(A) -> F::Output, mut context: Context) -> End {
+        match context.take_args::<A>() {
             Ok(args) => function(args).into_end(),
             Err(error) => undecodable(&error),
         }
@@ -34,16 +34,15 @@ where
     A: Arguments,
     F::Output: Outcome<K>,
 {
-    fn run(function: fn(A::WithSocket) -> F::Output, context: Context) -> End {
-        let mut fds = context.fds;
-        let Some(socket) = fds.pop() else {
+    fn run(function: fn(A::WithSocket) -> F::Output, mut context: Context) -> End {
+        let Some(socket) = context.fds.pop() else {
             let chain = vec!["the socket of the function did not arrive".to_owned()];
             return End::words(ErrorReport {
                 chain,
                 backtrace: None,
             });
         };
-        match occ_sck::decode_with_fds::<A>(&context.args, context.with_args) {
+        match context.take_args::<A>() {
             Ok(args) => function(args.with_socket(Socket::from(socket))).into_end(),
             Err(error) => undecodable(&error),
         }

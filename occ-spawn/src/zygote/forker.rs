@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use super::Settings;
 use super::start::Start;
 use crate::boot;
-use crate::descriptor::{Context, Descriptor};
+use crate::descriptor::{Context, Descriptor, Encoded};
 use crate::outcome::{End, ErrorReport, kind};
 use crate::process::{self, Before};
 use crate::sys::{self, ForkKind, ForkState};
@@ -48,9 +48,9 @@ struct Forker {
 
 impl Forker {
     #[inline(never)]
-    fn new(context: Context) -> Result<Forker, String> {
+    fn new(mut context: Context) -> Result<Forker, String> {
         let control = context.control;
-        let settings: Settings = occ_sck::decode(&context.args).map_err(|e| e.to_string())?;
+        let settings: Settings = context.take_args().map_err(|e| e.to_string())?;
         let parent = Parent::from_os_pid(settings.parent.get())
             .ok_or_else(|| format!("{} is no process", settings.parent))?;
         occ_yeshup::arm(parent).map_err(|e| e.to_string())?;
@@ -201,7 +201,7 @@ fn rehearse(control: &'static Socket, rehearsal: u64) -> Result<(), String> {
         let entry = Descriptor::find(rehearsal).map_err(|e| e.to_string())?;
         drop(entry.run(Context {
             control,
-            args: Vec::new(),
+            args: Encoded::Here(Vec::new()),
             with_args: Vec::new(),
             preface: Vec::new(),
             fds: Vec::new(),

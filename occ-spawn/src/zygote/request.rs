@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use occ_sck::{Blob, Bytes, Deadline, Packet, SendError, Socket, Term};
+use occ_sck::{Blob, BlobError, Bytes, Deadline, EncodeError, Packet, SendError, Socket, Term};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::outcome::kind;
 
@@ -103,6 +104,18 @@ pub(super) fn encoded<T: Term>(kind: u8, wire: &T) -> Result<Packet, SendError> 
     })
 }
 
+/// Arguments that cannot be put on their way.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NotEncoded {
+    /// They cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// No room for the memory file.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+}
+
 /// Encoded arguments on their way to a process.
 #[derive(Debug)]
 pub enum Args {
@@ -118,12 +131,42 @@ impl Args {
     /// # Errors
     ///
     /// No room for a memory file.
-    pub fn new(bytes: Vec<u8>) -> Result<Args, occ_sck::BlobError> {
+    pub fn new(bytes: Vec<u8>) -> Result<Args, BlobError> {
         if bytes.len() <= INLINE {
             Ok(Args::Inline(bytes))
         } else {
             Blob::new(&bytes).map(Args::Blob)
         }
+    }
+
+    /// The options and behind them these arguments, and the descriptors in the arguments. What is long is not copied: it is
+    /// written to its memory file as it is encoded.
+    ///
+    /// # Errors
+    ///
+    /// The arguments cannot be encoded, or there is no room for a memory file or a descriptor.
+    pub fn encode<A: Term>(
+        mut options: Vec<u8>,
+        args: &A,
+    ) -> Result<(Args, Vec<OwnedFd>), NotEncoded> {
+        let mut packet = Packet::new();
+        packet.prepare(kind::REQUEST, args)?;
+        let encoded = if packet.is_long() {
+            match packet.blob_behind(&options, args) {
+                Ok(blob) => Args::Blob(blob),
+                Err(SendError::Encode(error)) => return Err(error.into()),
+                Err(SendError::Blob(error)) => return Err(error.into()),
+                Err(error) => {
+                    let (op, len) = ("write", packet.len());
+                    let source = io::Error::from(error);
+                    return Err(BlobError::Io { op, len, source }.into());
+                }
+            }
+        } else {
+            options.extend_from_slice(packet.payload());
+            Args::new(options)?
+        };
+        Ok((encoded, packet.take_fds()))
     }
 
     /// What is inline, and the memory file.

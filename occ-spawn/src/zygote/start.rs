@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use occ_sck::{Blob, Envelope, Socket};
 
 use super::request::{Rest, Wire};
+use crate::descriptor::Encoded;
 use crate::options::plan::{NotBegun, Plan, Step};
 use crate::outcome::kind;
 
@@ -19,6 +20,8 @@ pub(crate) struct Start {
     pub(crate) args: Vec<u8>,
     pub(crate) preface: Vec<u8>,
     pub(crate) blob: Option<(OwnedFd, u64)>,
+    /// Where they begin in it.
+    pub(crate) args_at: u64,
     pub(crate) plan: u64,
     executes: bool,
     pub(crate) namespace: bool,
@@ -61,6 +64,7 @@ impl Start {
             args: wire.args.0,
             preface: wire.preface.0,
             blob,
+            args_at: 0,
             plan: wire.plan,
             executes: wire.executes,
             namespace: wire.namespace,
@@ -94,19 +98,29 @@ impl Start {
                 Ok(None)
             };
         }
-        if let Some((fd, len)) = self.blob.take() {
-            let blob = Blob::from_fd(fd, len).map_err(|error| wrong(error.to_string()))?;
-            self.args = blob.read().map_err(|error| wrong(error.to_string()))?;
-        }
-        let len = usize::try_from(self.plan).unwrap_or(usize::MAX);
-        if len > self.args.len() {
+        let here = self
+            .blob
+            .as_ref()
+            .map_or(self.args.len() as u64, |(_, len)| *len);
+        if self.plan > here {
             return Err(wrong(format!(
-                "{len} bytes of options, and {} in all",
-                self.args.len()
+                "{} bytes of options, and {here} in all",
+                self.plan
             )));
         }
-        let args = self.args.split_off(len);
-        let plan = std::mem::replace(&mut self.args, args);
+        let len = usize::try_from(self.plan).unwrap_or(usize::MAX);
+        let plan = if let Some((fd, in_all)) = self.blob.take() {
+            let blob = Blob::from_fd(fd, in_all).map_err(|error| wrong(error.to_string()))?;
+            let mut plan = Vec::new();
+            blob.read_at(0, &mut plan, len)
+                .map_err(|error| wrong(error.to_string()))?;
+            self.args_at = self.plan;
+            self.blob = Some((blob.into(), in_all));
+            plan
+        } else {
+            let args = self.args.split_off(len);
+            std::mem::replace(&mut self.args, args)
+        };
         let plan: Box<Plan> = occ_sck::decode(&plan).map_err(|error| wrong(error.to_string()))?;
         if plan.program.is_some() != self.executes {
             return Err(disagree());
@@ -147,16 +161,10 @@ impl Work {
         })
     }
 
-    pub(crate) fn args(&mut self) -> Result<Vec<u8>, String> {
+    pub(crate) fn args(&mut self) -> Result<Encoded, String> {
         match self.blob.take() {
-            None => Ok(std::mem::take(&mut self.args)),
-            Some((fd, len)) => read_blob(fd, len),
+            None => Ok(Encoded::Here(std::mem::take(&mut self.args))),
+            Some((fd, len)) => Encoded::in_file(fd, len, 0),
         }
     }
-}
-
-/// The arguments that came in a memory file.
-pub(crate) fn read_blob(fd: OwnedFd, len: u64) -> Result<Vec<u8>, String> {
-    let blob = Blob::from_fd(fd, len).map_err(|error| error.to_string())?;
-    blob.read().map_err(|error| error.to_string())
 }

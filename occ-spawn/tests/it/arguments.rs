@@ -1,7 +1,11 @@
 //! How functions and arguments get into a process.
 
-use occ_sck::{Channel, Limits, Socket};
-use occ_spawn::Spawner;
+use std::io::{PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+
+use occ_sck::{Bytes, Channel, Fd, Limits, Socket};
+use occ_spawn::{Options, Spawner};
+use occ_test_support::{LIMIT, isolated, within};
 
 use crate::{run, value};
 
@@ -33,10 +37,7 @@ fn a_socket_comes_before_0_to_6_arguments() {
     let s = Spawner::new().unwrap();
     let of = |(child, socket): (occ_spawn::Child, Socket)| {
         let mut channel = Channel::new(socket, Limits::default());
-        let n = channel
-            .receive_timeout::<i64>(occ_test_support::LIMIT)
-            .unwrap()
-            .unwrap();
+        let n = channel.receive_timeout::<i64>(LIMIT).unwrap().unwrap();
         drop(child);
         n
     };
@@ -136,4 +137,61 @@ fn a_process_can_have_a_spawner_of_its_own() {
         Ok(inner.get::<u32>()? + 1)
     }
     occ_test_support::isolated!(|| assert_eq!(value::<u32>(&run(outer, ())), 42));
+}
+
+/// They are written to their memory file piece by piece, and read from it so, with and without options before them.
+#[test]
+fn long_arguments_need_no_second_copy_on_either_side() {
+    const LONG: usize = 256 << 20;
+    const BESIDES: usize = 64 << 20;
+    fn last(text: String, bytes: Bytes, fds: Vec<Fd<PipeWriter>>) -> (String, usize, Vec<i32>) {
+        assert!(bytes.iter().rev().take(1000).all(|byte| *byte == 7));
+        for fd in &fds {
+            (&**fd).write_all(b"x").unwrap();
+        }
+        let places = fds.iter().map(|fd| fd.as_raw_fd());
+        (text, bytes.len(), places.collect())
+    }
+    isolated!(|| {
+        let spawner = Spawner::new().unwrap();
+        let long_option = "v".repeat(100_000);
+        let (_reader, given) = std::io::pipe().unwrap();
+        let with_fds = (4..12).fold(Options::new(), |options, number| {
+            options.fd(number, given.try_clone().unwrap())
+        });
+        let all = [
+            Options::new(),
+            Options::new().label("short").env("LONG", &long_option),
+            with_fds.env("LONG", &long_option),
+        ];
+        for options in all {
+            let (mut reader, writer) = std::io::pipe().unwrap();
+            let args = ("first".to_owned(), Bytes(vec![7; LONG]), vec![Fd(writer)]);
+            let mut child = spawner.spawn_with(&options, last, args).unwrap();
+            let exit = crate::end_of(&mut child);
+            let (text, len, places): (String, usize, Vec<i32>) = value(&exit);
+            assert_eq!((text.as_str(), len), ("first", LONG));
+            assert!(places.iter().all(|place| *place > 3), "{places:?}");
+            let peak = exit.report.usage.unwrap().peak_rss.unwrap() as usize;
+            assert!((LONG..LONG + BESIDES).contains(&peak), "theirs: {peak}");
+            let mut said = Vec::new();
+            within(LIMIT, || reader.read_to_end(&mut said).unwrap());
+            assert_eq!(said, b"x");
+        }
+        let peak = peak();
+        assert!((LONG..LONG + BESIDES).contains(&peak), "ours: {peak}");
+    });
+}
+
+/// The most memory that this process has had at once, in bytes.
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: usize = line
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap();
+    kib * 1024
 }
