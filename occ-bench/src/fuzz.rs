@@ -29,7 +29,7 @@ use occasional::{Down, ExitReason, OsPid, Pid, System, SystemBuilder};
 use occasional::{processes, receive_timeout, self_pid, spawn_monitor};
 
 use crate::killing::until_asleep;
-use crate::left::Before;
+use crate::left::{Before, fds_more_than};
 use crate::machine::{open_fds, pss};
 use crate::sys::SharedNumbers;
 use corpus::Names;
@@ -73,10 +73,12 @@ struct Fuzz {
     seed: u64,
     /// Rounds that have been.
     rounds: u64,
-    system: System,
+    system: Option<System>,
     coordinator: OsPid,
     /// What the coordinator had when it was warm: memory in KiB, descriptors.
     usual: Option<(u64, usize)>,
+    /// Who was who where the coordinator was told something last.
+    names: Option<Names>,
     /// The number of the input that is under way, in memory that outlives whoever it kills.
     progress: SharedNumbers,
     watchdog: Arc<Watchdog>,
@@ -91,16 +93,15 @@ impl Fuzz {
     fn new(seed: u64) -> anyhow::Result<Fuzz> {
         let watchdog = Watchdog::start(LIMIT)?;
         watchdog.step("the start of a system");
-        // What processes of chance end like is of no interest to anybody.
-        let builder = SystemBuilder::new().on_abnormal_exit(|_| ());
-        let system = occasional::start_with(builder)?;
+        let system = start()?;
         let coordinator = system.coordinator().context("no coordinator")?;
         Ok(Fuzz {
             seed,
             rounds: 0,
-            system,
+            system: Some(system),
             coordinator,
             usual: None,
+            names: None,
             progress: SharedNumbers::new(1)?,
             watchdog,
             decoders: Sum::default(),
@@ -125,6 +126,7 @@ impl Fuzz {
         Batch {
             seed: self.seed,
             number: self.rounds * 3 + target,
+            first: 0,
             inputs,
         }
     }
@@ -155,43 +157,88 @@ impl Fuzz {
                 }
             }
             // It did not live to tell.
-            Some(reason) => self.last_input("frames", batch, names, &reason.to_string())?,
-            None => self.last_input("frames", batch, names, "it does not end")?,
+            Some(reason) => self.last_input(batch, names, &reason.to_string())?,
+            None => self.last_input(batch, names, "it does not end")?,
         };
         self.found(target, batch, &finding)
     }
 
-    /// A batch for the coordinator, by a process of its own.
+    /// A batch for the coordinator.
     fn talk(&mut self) -> anyhow::Result<()> {
         let batch = self.batch(2, OF_CONTROL);
         self.step("control", batch);
-        let host = self_pid();
-        let spawned = spawn_monitor(control::babble, (batch, host, self.progress.path()));
-        let (pid, _) = spawned.context("before a batch for the coordinator")?;
-        let names = Names { me: pid, host };
-        let result = self.check_coordinator(pid);
-        match result {
+        match self.tell(batch) {
             Ok(answers) => {
                 self.control += batch.inputs;
                 self.answers += answers;
                 Ok(())
             }
             Err(error) => {
-                let finding = self.last_input("control", batch, names, &format!("{error:#}"))?;
+                let finding = self.isolate(batch, &error)?;
                 self.found("control", batch, &finding)
             }
         }
     }
 
+    /// Lets a process of its own say it, and sees how the coordinator is afterwards. Gives the number of its answers.
+    fn tell(&mut self, batch: Batch) -> anyhow::Result<u64> {
+        let host = self_pid();
+        let (pid, _) = spawn_monitor(control::babble, (batch, host, self.progress.path()))?;
+        self.names = Some(Names { me: pid, host });
+        self.check_coordinator(pid, batch.inputs)
+    }
+
+    /// Looks for the one input of a batch that does it, each alone in a system that is new.
+    fn isolate(&mut self, batch: Batch, error: &anyhow::Error) -> anyhow::Result<Finding> {
+        self.restart()?;
+        for number in 0..batch.inputs {
+            let alone = Batch {
+                first: number,
+                inputs: 1,
+                ..batch
+            };
+            self.step("one input for control", alone);
+            if let Err(alone) = self.tell(alone) {
+                let what = format!("{error:#}; input {number} alone: {alone:#}");
+                return self.written(batch, number, what);
+            }
+        }
+        let last = batch.inputs.saturating_sub(1);
+        self.written(
+            batch,
+            last,
+            format!("{error:#}; no input does it alone, and this is the last"),
+        )
+    }
+
+    fn restart(&mut self) -> anyhow::Result<()> {
+        if let Some(system) = self.system.take() {
+            system.stop();
+        }
+        let system = start()?;
+        self.coordinator = system.coordinator().context("no coordinator")?;
+        self.system = Some(system);
+        // The first input there sets the measure for the others.
+        (self.usual, self.rounds) = (None, WARM);
+        Ok(())
+    }
+
+    fn written(&self, batch: Batch, number: u64, what: String) -> anyhow::Result<Finding> {
+        let names = self.names.context("nobody has said anything")?;
+        let corpus = corpus::read("control", names)?;
+        let input = print(&batch.input(&corpus, number));
+        Ok(Finding { what, input })
+    }
+
     /// Waits for the end of one that talked to the coordinator, and sees how that one is.
-    fn check_coordinator(&mut self, pid: Pid) -> anyhow::Result<u64> {
+    fn check_coordinator(&mut self, pid: Pid, inputs: u64) -> anyhow::Result<u64> {
         let down = self.end_of(pid)?;
         let down = down.context("the end of the one who talked is not told")?;
         let answers = match &down.reason {
             ExitReason::Value(value) => {
                 // The last word counts, and that is its own.
-                let (inputs, answers) = value.get::<(u64, u64)>()?;
-                ensure!(inputs == OF_CONTROL, "it ended as {down}");
+                let (said, answers) = value.get::<(u64, u64)>()?;
+                ensure!(said == inputs, "it ended as {down}");
                 answers
             }
             // It may have asked for that.
@@ -216,20 +263,19 @@ impl Fuzz {
         }
         until_asleep(self.coordinator.get())?;
 
-        let now = (pss(self.coordinator)?, open_fds(self.coordinator)?);
-        if self.rounds < WARM {
-            self.usual = Some(now);
+        let memory = pss(self.coordinator)?;
+        if self.rounds < WARM || self.usual.is_none() {
+            self.usual = Some((memory, open_fds(self.coordinator)?));
         }
-        if let Some((memory, fds)) = self.usual {
+        if let Some((usual, fds)) = self.usual {
             ensure!(
-                now.0 <= memory + GROWTH,
-                "the coordinator has grown from {memory} KiB to {}",
-                now.0
+                memory <= usual + GROWTH,
+                "the coordinator has grown from {usual} KiB to {memory}"
             );
+            let more = fds_more_than(fds, self.coordinator)?;
             ensure!(
-                now.1 <= fds,
-                "the coordinator has {} descriptors open, and had {fds}",
-                now.1
+                more == 0,
+                "the coordinator has {more} descriptors open more than {fds}"
             );
         }
         Ok(answers)
@@ -245,15 +291,9 @@ impl Fuzz {
     }
 
     /// The input that was under way.
-    fn last_input(
-        &self,
-        folder: &str,
-        batch: Batch,
-        names: Names,
-        what: &str,
-    ) -> anyhow::Result<Finding> {
+    fn last_input(&self, batch: Batch, names: Names, what: &str) -> anyhow::Result<Finding> {
         let number = self.progress.at(0).load(Ordering::Acquire);
-        let corpus = corpus::read(folder, names)?;
+        let corpus = corpus::read("frames", names)?;
         Ok(Finding {
             what: format!("{what}; the last input was number {number}"),
             input: print(&batch.input(&corpus, number)),
@@ -276,9 +316,11 @@ impl Fuzz {
         bail!("something was found")
     }
 
-    fn finish(self) -> anyhow::Result<()> {
+    fn finish(mut self) -> anyhow::Result<()> {
         self.watchdog.step("the stop of the system");
-        self.system.stop();
+        if let Some(system) = self.system.take() {
+            system.stop();
+        }
         ensure!(
             Stat::of(self.coordinator).is_err(),
             "the coordinator outlives its system"
@@ -306,6 +348,12 @@ impl Sum {
         self.inputs += outcome.inputs;
         self.ways.extend(outcome.ways);
     }
+}
+
+/// What processes of chance end like is of no interest to anybody.
+fn start() -> anyhow::Result<System> {
+    let builder = SystemBuilder::new().on_abnormal_exit(|_| ());
+    Ok(occasional::start_with(builder)?)
 }
 
 /// A process that puts a batch to the decoders, or to an inbox.

@@ -48,6 +48,19 @@ impl Before {
     }
 }
 
+/// How many descriptors more than `before` another process has for good: it may be about to close some, and may have opened one for
+/// a moment.
+pub(crate) fn fds_more_than(before: usize, os_pid: OsPid) -> anyhow::Result<usize> {
+    let deadline = Instant::now() + LAST;
+    loop {
+        let more = open_fds(os_pid)?.saturating_sub(before);
+        if more == 0 || Instant::now() >= deadline {
+            return Ok(more);
+        }
+        rustix::thread::sched_yield();
+    }
+}
+
 /// The children of a process, zombies too.
 pub(crate) fn children_of(parent: OsPid) -> anyhow::Result<Vec<OsPid>> {
     let all = occ_proc::processes()?;

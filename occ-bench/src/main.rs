@@ -13,9 +13,10 @@
 //! processes of the same system, so that they are as small as ours: what a fork costs depends on who forks.
 //!
 //! - [`rows`] is the list of rows, with what each is to reach.
-//! - [`spawning`], [`spares`], [`killing`], [`connect`], [`round_trip`], [`selective`], [`one_way`], [`fan_in`] and [`fairness`] measure.
-//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`], [`mesh`], [`torture`], [`fuzz`]. [`room`] says beforehand what they
-//!   need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
+//! - [`spawning`], [`spares`], [`killing`], [`connect`], [`round_trip`], [`selective`], [`one_way`], [`fan_in`] and [`fairness`]
+//!   measure.
+//! - [`commands`] is what takes a number and fails: [`hold`], [`teardown`], [`chaos`], [`backtrace`], [`mesh`], [`torture`] and
+//!   [`fuzz`]. [`room`] says beforehand what they need, [`left`] afterwards what they left, [`machine`] what the kernel counts.
 //! - [`raw`], [`raw_connect`] and [`raw_idle`] have the bare limits, [`peers`] the competition.
 //! - [`piece`] is a message of which each byte counts, [`sequence`] says which of them came. [`random`] has the numbers for a seed.
 //! - [`meter`], [`place`], [`clock`], [`bytes`] and [`stats`] are what they share; [`report`] prints.

@@ -29,7 +29,7 @@ use anyhow::{Context, ensure};
 use occasional::OsPid;
 
 use crate::clock;
-use crate::left::Before;
+use crate::left::{Before, fds_more_than};
 use crate::machine::open_fds;
 use judge::Judge;
 use plan::Plan;
@@ -102,7 +102,7 @@ fn play(plan: Plan, messages: u64) -> anyhow::Result<(Judge, Leaked)> {
     let leaked = Leaked {
         receivers: stage.leaked_by_receivers()?,
         host: open_fds(OsPid::own())?.saturating_sub(host_before),
-        coordinator: open_fds(coordinator)?.saturating_sub(coordinator_before),
+        coordinator: fds_more_than(coordinator_before, coordinator)?,
     };
     let judge = stage.end()?;
     system.stop();

@@ -35,7 +35,7 @@ pub(crate) fn babble(batch: Batch, host: Pid, progress: String) -> anyhow::Resul
     let control = Socket::from(control_socket()?);
     let mut room = vec![0; MAX_DATAGRAM];
     let mut answers = 0;
-    for number in 0..batch.inputs {
+    for number in batch.first..batch.first + batch.inputs {
         progress.at(0).store(number, Ordering::Release);
         for datagram in batch.input(&corpus, number) {
             answers += say(&control, &datagram, &mut room)?;

@@ -33,6 +33,8 @@ pub(crate) struct Finding {
 pub(crate) struct Batch {
     pub(crate) seed: u64,
     pub(crate) number: u64,
+    /// So many, from this one on.
+    pub(crate) first: u64,
     pub(crate) inputs: u64,
 }
 
@@ -52,7 +54,7 @@ impl Batch {
         mut target: impl FnMut(&Traffic) -> Result<String, String>,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        for number in 0..self.inputs {
+        for number in self.first..self.first + self.inputs {
             progress.at(0).store(number, Ordering::Release);
             let traffic = self.input(corpus, number);
             let result = catch_unwind(AssertUnwindSafe(|| target(&traffic)));
@@ -90,6 +92,7 @@ mod tests {
         let batch = Batch {
             seed: 1,
             number: 2,
+            first: 0,
             inputs: 100,
         };
         let corpus = [parse("frame 0 @string : 0568656c6c6f", &Symbols::new()).unwrap()];

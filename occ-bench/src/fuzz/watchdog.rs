@@ -16,19 +16,31 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// No step may take longer than `limit`.
-    pub(crate) fn start(limit: Duration) -> io::Result<Arc<Watchdog>> {
+    fn new() -> Watchdog {
         let now = Now {
             step: Some(String::new()),
             count: 0,
         };
-        let watchdog = Arc::new(Watchdog {
+        Watchdog {
             now: Mutex::new(now),
             moved: Condvar::new(),
-        });
+        }
+    }
+
+    /// No step may take longer than `limit`.
+    pub(crate) fn start(limit: Duration) -> io::Result<Arc<Watchdog>> {
+        let watchdog = Arc::new(Watchdog::new());
         let watch = Arc::clone(&watchdog);
         let thread = std::thread::Builder::new().name("watchdog".to_owned());
-        thread.spawn(move || watch.watch(limit))?;
+        thread.spawn(move || {
+            if let Some(step) = watch.until_it_hangs(limit) {
+                let _ = writeln!(
+                    io::stdout(),
+                    "fuzz: FOUND in {step}: nothing has happened for {limit:?}"
+                );
+                end_program();
+            }
+        })?;
         Ok(watchdog)
     }
 
@@ -49,7 +61,8 @@ impl Watchdog {
         self.moved.notify_all();
     }
 
-    fn watch(&self, limit: Duration) {
+    /// Gives the step that takes longer than `limit`; nothing if the program comes to its end.
+    fn until_it_hangs(&self, limit: Duration) -> Option<String> {
         let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(step) = now.step.clone() {
             let count = now.count;
@@ -58,14 +71,11 @@ impl Watchdog {
                 .wait_timeout_while(now, limit, |now| now.count == count);
             let (next, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             if waited.timed_out() {
-                let _ = writeln!(
-                    io::stdout(),
-                    "fuzz: FOUND in {step}: nothing has happened for {limit:?}"
-                );
-                end_program();
+                return Some(step);
             }
             now = next;
         }
+        None
     }
 }
 
@@ -75,4 +85,32 @@ impl Watchdog {
 )]
 fn end_program() -> ! {
     std::process::exit(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_step_that_takes_too_long_is_named() {
+        let watchdog = Watchdog::new();
+        watchdog.step("one");
+        watchdog.step("two");
+        let hung = watchdog.until_it_hangs(Duration::from_millis(1));
+        assert_eq!(hung.as_deref(), Some("two"));
+    }
+
+    #[test]
+    fn a_program_that_goes_on_to_its_end_does_not_hang() {
+        let watchdog = Arc::new(Watchdog::new());
+        let watch = Arc::clone(&watchdog);
+        let thread = std::thread::spawn(move || watch.until_it_hangs(LONG));
+        for _ in 0..100 {
+            watchdog.step("another");
+        }
+        watchdog.end();
+        assert_eq!(thread.join().unwrap(), None);
+    }
 }
