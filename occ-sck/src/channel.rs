@@ -3,18 +3,31 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType};
 use serde::de::DeserializeOwned;
 
+use crate::address::Address;
 use crate::assemble::{Assembler, Limits};
+use crate::carrier::{Arrival, Carrier};
+use crate::connect::connect;
+use crate::connection_error::ConnectError;
 use crate::deadline::Deadline;
 use crate::envelope::Envelope;
 use crate::error::{ChannelError, FrameError, ReceiveError, SendError};
-use crate::frame::{MAX_DATAGRAM, kind};
+use crate::frame::kind;
 use crate::packet::Packet;
-use crate::socket::{Received, Socket};
+use crate::socket::Socket;
 use crate::value::Term;
 
 /// One end of a connection that carries values.
+///
+/// It is one of a pair, or it was made by address: [`Channel::connect`] on one side,
+/// [`Listener::accept`](crate::Listener::accept) on the other. All calls are the same then, and the differences are these:
+///
+/// - Between two programs a type is told by its name: see [`TypeKey::by_name`](crate::TypeKey::by_name).
+/// - TCP carries no file descriptors: they are an error before anything is sent.
+/// - On a byte stream a deadline may come in the middle of a value: see [`Channel::send_timeout`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,10 +49,11 @@ use crate::value::Term;
 /// ```
 #[derive(Debug)]
 pub struct Channel {
-    socket: Socket,
+    pub(crate) carrier: Carrier,
     assembler: Assembler,
     packet: Packet,
-    buffer: Vec<u8>,
+    /// The peer may be another program, which knows a type by its name alone.
+    by_name: bool,
     sent: u32,
     /// The peer has closed, or a malformed frame came and nothing after it can be trusted.
     ended: bool,
@@ -59,16 +73,85 @@ impl Channel {
         ))
     }
 
-    /// Values over a socket that was made, inherited or received elsewhere.
+    /// Values over a socket that was made, inherited or received elsewhere, as one end of a pair whose other end this very
+    /// program has. For all others there is [`Channel::from_fd`].
     pub fn new(socket: Socket, limits: Limits) -> Channel {
+        Channel::over(socket.into(), limits, false)
+    }
+
+    fn over(carrier: Carrier, limits: Limits, by_name: bool) -> Channel {
         Channel {
-            socket,
+            carrier,
             assembler: Assembler::new(limits),
             packet: Packet::new(),
-            buffer: Vec::new(),
+            by_name,
             sent: 0,
             ended: false,
         }
+    }
+
+    /// A connection with a [`Listener`](crate::Listener) at `address`.
+    ///
+    /// Unix listeners that have as many connections waiting as they may are waited for; for how long TCP tries is the
+    /// kernel's choice, some two minutes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Refused`] if nobody listens there, [`ConnectError::OtherCarrier`] if who does is of another type;
+    /// else what the kernel says.
+    pub fn connect(address: &Address) -> Result<Channel, ConnectError> {
+        Channel::connect_by(address, Deadline::Never)
+    }
+
+    /// A connection with a [`Listener`](crate::Listener) at `address`, if it comes about within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::connect`], and [`ConnectError::TimedOut`].
+    pub fn connect_timeout(address: &Address, limit: Duration) -> Result<Channel, ConnectError> {
+        Channel::connect_by(address, Deadline::after(limit))
+    }
+
+    fn connect_by(address: &Address, deadline: Deadline) -> Result<Channel, ConnectError> {
+        let fd = connect(address, deadline)?;
+        Channel::connected(fd, address).map_err(|source| ConnectError::Io {
+            op: "setsockopt",
+            address: address.clone(),
+            source: source.into(),
+        })
+    }
+
+    pub(crate) fn connected(fd: OwnedFd, address: &Address) -> rustix::io::Result<Channel> {
+        let unix = address.family() == AddressFamily::UNIX;
+        let carrier = Carrier::connected(fd, unix, address.is_seqpacket())?;
+        Ok(Channel::over(carrier, Limits::default(), true))
+    }
+
+    /// Values over a connection that was made elsewhere: inherited, passed on, or accepted by other means. As between two
+    /// programs, a type is told by its name.
+    ///
+    /// # Errors
+    ///
+    /// A descriptor that is no Unix or TCP socket with one of the carriers here.
+    pub fn from_fd(fd: OwnedFd, limits: Limits) -> std::io::Result<Channel> {
+        let family = rustix::net::sockopt::socket_domain(&fd)?;
+        let kind = rustix::net::sockopt::socket_type(&fd)?;
+        let (unix, seqpacket) = match (family, kind) {
+            (AddressFamily::UNIX, SocketType::STREAM) => (true, false),
+            (AddressFamily::UNIX, SocketType::SEQPACKET) => (true, true),
+            (AddressFamily::INET | AddressFamily::INET6, SocketType::STREAM) => (false, false),
+            _ => return Err(Errno::PROTONOSUPPORT.into()),
+        };
+        let carrier = Carrier::connected(fd, unix, seqpacket)?;
+        Ok(Channel::over(carrier, limits, true))
+    }
+
+    /// The same channel with limits of its own. To be set before something is received: what has begun to arrive is
+    /// dropped.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Channel {
+        self.assembler = Assembler::new(limits);
+        self
     }
 
     /// Sends a value; waits while the peer has no room.
@@ -93,37 +176,57 @@ impl Channel {
         value: &T,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        self.fill(value)?;
-        let sent = self.send_parts(value, fds);
-        self.packet.close_fds();
-        sent
-    }
-
-    fn send_parts<T: Term>(&self, value: &T, fds: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
-        self.packet.send_parts(value, |part| {
-            let sent = part.send_with(&self.socket, fds, Deadline::Never);
-            // Half a message is on its way, and the peer would take the next for the rest of it.
-            if sent.is_err() && part.index() > 0 {
-                self.socket.shutdown();
-            }
-            Ok(sent?)
-        })
+        self.send_by(value, fds, Deadline::Never)
     }
 
     /// Sends a value if the peer makes room for it within `limit`; zero tries once.
     ///
     /// # Errors
     ///
-    /// As [`Channel::send`], and [`SendError::Full`](crate::SendError::Full) when the time is over. Nothing
-    /// of the value was sent then: a value too long for one datagram travels in a memory file.
+    /// As [`Channel::send`], and [`Full`] when the time is over. Nothing of the value was sent then: a value too long for
+    /// one datagram travels in a memory file.
+    ///
+    /// On a byte stream it may also be [`Unfinished`]: over TCP, which has no memory files; and over Unix sockets with values of
+    /// more than some 32 KiB, which the kernel takes in pieces. The value is on its way then, and what is left of it goes out
+    /// before anything else: see [`Channel::flush`].
+    ///
+    /// [`Full`]: crate::SendError::Full
+    /// [`Unfinished`]: crate::SendError::Unfinished
     pub fn send_timeout<T: Term>(
         &mut self,
         value: &T,
         limit: Duration,
     ) -> Result<(), ChannelError> {
-        let deadline = Deadline::after(limit);
-        self.fill(value)?;
-        let sent = self.packet.send_value(value, &self.socket, &[], deadline);
+        self.send_with_timeout(value, &[], limit)
+    }
+
+    /// Sends a value and file descriptors if the peer makes room for them within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::send_timeout`] and [`Channel::send_with`].
+    pub fn send_with_timeout<T: Term>(
+        &mut self,
+        value: &T,
+        fds: &[BorrowedFd<'_>],
+        limit: Duration,
+    ) -> Result<(), ChannelError> {
+        self.send_by(value, fds, Deadline::after(limit))
+    }
+
+    fn send_by<T: Term>(
+        &mut self,
+        value: &T,
+        fds: &[BorrowedFd<'_>],
+        deadline: Deadline,
+    ) -> Result<(), ChannelError> {
+        self.packet.prepare(kind::USER, value)?;
+        if self.by_name {
+            self.packet.key_by_name();
+        }
+        self.sent = self.sent.wrapping_add(1);
+        self.packet.set_id(self.sent);
+        let sent = self.carrier.send(&self.packet, value, fds, deadline);
         self.packet.close_fds();
         sent.map_err(|error| match error {
             SendError::Encode(error) => error.into(),
@@ -131,11 +234,14 @@ impl Channel {
         })
     }
 
-    fn fill<T: Term>(&mut self, value: &T) -> Result<(), ChannelError> {
-        self.packet.prepare(kind::USER, value)?;
-        self.sent = self.sent.wrapping_add(1);
-        self.packet.set_id(self.sent);
-        Ok(())
+    /// Sends what is left of a value that was [unfinished](crate::SendError::Unfinished), within `limit`. Who sends or
+    /// waits for something does that as well, so this is for one that does neither.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Full`](crate::SendError::Full) when the time is over and something is still left; or the peer has gone.
+    pub fn flush(&mut self, limit: Duration) -> Result<(), ChannelError> {
+        Ok(self.carrier.flush(Deadline::after(limit))?)
     }
 
     /// Receives the next value; `None` when the peer has closed its end.
@@ -176,17 +282,25 @@ impl Channel {
         self.next(Deadline::Never)
     }
 
+    /// Receives the next value with its descriptors, if it comes within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::receive_timeout`].
+    pub fn receive_any_timeout(
+        &mut self,
+        limit: Duration,
+    ) -> Result<Option<Envelope>, ChannelError> {
+        self.next(Deadline::after(limit))
+    }
+
     fn next(&mut self, deadline: Deadline) -> Result<Option<Envelope>, ChannelError> {
-        if self.buffer.is_empty() {
-            self.buffer.resize(MAX_DATAGRAM, 0);
-        }
         while !self.ended {
-            let mut fds: Vec<OwnedFd> = Vec::new();
-            match self.socket.receive(&mut self.buffer, &mut fds, deadline) {
-                Ok(Received::Closed) => self.ended = true,
-                Ok(Received::Nothing) => return Err(ChannelError::TimedOut),
-                Ok(Received::Datagram { len, .. }) => {
-                    match self.assembler.push(&self.buffer[..len], fds) {
+            match self.carrier.receive(deadline) {
+                Ok(Arrival::Closed) => self.ended = true,
+                Ok(Arrival::Nothing) => return Err(ChannelError::TimedOut),
+                Ok(Arrival::Datagram(datagram, fds)) => {
+                    match self.assembler.push(datagram, fds) {
                         Ok(Some(envelope)) => return Ok(Some(envelope)),
                         // A peer that keeps parts coming does not stretch the limit.
                         Ok(None) if deadline != Deadline::Now && deadline.passed() => {
@@ -201,6 +315,7 @@ impl Channel {
             }
         }
         self.assembler.clear();
+        self.carrier.clear();
         Ok(None)
     }
 
@@ -208,30 +323,53 @@ impl Channel {
         // Descriptors are lost for want of room here, and that is no fault of the peer's.
         if error != FrameError::FdsLost {
             self.ended = true;
-            self.socket.shutdown();
+            self.carrier.shutdown();
+            self.carrier.clear();
         }
         ReceiveError::from(error).into()
     }
 
-    /// Ends the connection for everybody who holds an end of it.
+    /// Ends the connection for everybody who holds an end of it. What was sent before is received there; what is left of a
+    /// value that was [unfinished](crate::SendError::Unfinished) is not sent any more.
     pub fn close(self) {
-        self.socket.close();
+        self.carrier.shutdown();
     }
 
     /// Closes this end here only, and leaves it to whoever else holds it.
     pub fn detach(self) {
-        self.socket.detach();
+        drop(self);
     }
 
-    /// The socket, to be passed on. A channel reads no further than the value that it gives, so nothing is
-    /// lost but a value of which only some parts have arrived.
-    pub fn into_socket(self) -> Socket {
-        self.socket
+    /// The socket, to be passed on. A channel over `SOCK_SEQPACKET` reads no further than the value that it gives, so
+    /// nothing is lost but a value of which only some parts have arrived.
+    ///
+    /// # Errors
+    ///
+    /// The channel itself, if its carrier is a byte stream: for those there is [`Channel::into_fd`].
+    pub fn into_socket(self) -> Result<Socket, Box<Channel>> {
+        match self.carrier {
+            Carrier::Packets { socket, .. } => Ok(socket),
+            carrier @ Carrier::Stream(_) => Err(Box::new(Channel { carrier, ..self })),
+        }
+    }
+
+    /// The descriptor, to be passed on: [`Channel::from_fd`] makes a channel of it. On a stream, one that has just been
+    /// connected or accepted can be passed on.
+    ///
+    /// # Errors
+    ///
+    /// The channel itself, if it has received more than it has given, as one on a stream does, or has something left to
+    /// send.
+    pub fn into_fd(self) -> Result<OwnedFd, Box<Channel>> {
+        match self.carrier.holds_something() {
+            false => Ok(self.carrier.into()),
+            true => Err(Box::new(self)),
+        }
     }
 }
 
 impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.carrier.as_fd()
     }
 }

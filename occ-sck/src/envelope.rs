@@ -85,9 +85,10 @@ impl Envelope {
         }
     }
 
-    /// True when a `T` was sent.
+    /// True when a `T` was sent; by its name alone, if that is all that the sender said.
     pub fn is<T: 'static>(&self) -> bool {
-        self.key == TypeKey::of::<T>()
+        let key = TypeKey::of::<T>();
+        self.key == key || self.key == key.name_alone()
     }
 
     /// The value, at a look: descriptors in it are duplicates, and the message keeps its own.

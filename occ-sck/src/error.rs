@@ -139,6 +139,28 @@ pub enum FrameError {
         /// The most bytes that a datagram may have.
         limit: usize,
     },
+    /// On a stream: a head announces more bytes than a datagram may have.
+    #[error("a frame of {len} bytes is announced: expected at most {limit}")]
+    TooLong {
+        /// Bytes announced.
+        len: usize,
+        /// The most bytes that a datagram may have.
+        limit: usize,
+    },
+    /// On a stream: a head announces another number of file descriptors than came with it.
+    #[error("{announced} file descriptors are announced, and {found} came")]
+    FdCount {
+        /// How many were announced.
+        announced: usize,
+        /// How many came.
+        found: usize,
+    },
+    /// On a stream: file descriptors came that no head announces.
+    #[error("{count} file descriptors came unannounced")]
+    FdsUnannounced {
+        /// How many.
+        count: usize,
+    },
     /// The message it belongs to is over the receiver's limit.
     #[error("a message of {total} bytes is over the limit of {limit}")]
     OverLimit {
@@ -251,6 +273,19 @@ pub enum SendError {
     /// The peer's buffer is full, and the deadline has passed.
     #[error("the peer did not make room in time")]
     Full,
+    /// The deadline has passed in the middle of the value, on a stream. It is on its way and must not be sent again: what is left of
+    /// it goes out first with whatever is sent next, while something is waited for, or by
+    /// [`Channel::flush`](crate::Channel::flush).
+    #[error(
+        "the peer did not make room in time for all of the value: the rest of it is kept, and goes out first"
+    )]
+    Unfinished,
+    /// File descriptors for a connection that carries none: TCP.
+    #[error("{given} file descriptors for a TCP connection: only Unix sockets carry them")]
+    NoFds {
+        /// How many were given.
+        given: usize,
+    },
     /// As many file descriptors are under way as the kernel lets a user have, in all processes together, and until the
     /// deadline none of them was received: `RLIMIT_NOFILE` of the sender, unless it has `CAP_SYS_RESOURCE`
     /// (ETOOMANYREFS, unix(7)). They count from when they are sent until they are received.
@@ -284,12 +319,23 @@ pub enum SendError {
     },
 }
 
+impl SendError {
+    /// Nothing more can be sent.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, SendError::Closed | SendError::Io { .. })
+    }
+}
+
 impl From<SendError> for io::Error {
     fn from(error: SendError) -> io::Error {
         let kind = match &error {
             SendError::Closed => io::ErrorKind::BrokenPipe,
-            SendError::Full | SendError::TooManyInFlight { .. } => io::ErrorKind::TimedOut,
-            SendError::TooManyFds { .. } | SendError::Encode(_) => io::ErrorKind::InvalidInput,
+            SendError::Full | SendError::Unfinished | SendError::TooManyInFlight { .. } => {
+                io::ErrorKind::TimedOut
+            }
+            SendError::TooManyFds { .. } | SendError::NoFds { .. } | SendError::Encode(_) => {
+                io::ErrorKind::InvalidInput
+            }
             SendError::Io { source, .. } => source.kind(),
             SendError::Blob(_) => io::ErrorKind::Other,
         };

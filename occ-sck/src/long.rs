@@ -116,11 +116,20 @@ impl Packet {
         if self.parts() == 1 {
             return self.send_part(0, socket, fds, deadline);
         }
+        self.send_blob(&self.blob_beside(value, fds)?, socket, fds, deadline)
+    }
+
+    /// As [`Packet::blob`], if there is room for one beside `fds`.
+    pub(crate) fn blob_beside<T: Serialize + 'static>(
+        &self,
+        value: &T,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Blob, SendError> {
         let given = 1 + self.fds() + fds.len();
         if given > MAX_FDS && self.fds() < MAX_FDS {
             return Err(SendError::TooManyFds { given });
         }
-        self.send_blob(&self.blob(value)?, socket, fds, deadline)
+        self.blob(value)
     }
 
     /// The value in a memory file, for [`Packet::send_blob`]. `value` is the one that the packet was prepared with.

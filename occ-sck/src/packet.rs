@@ -166,6 +166,12 @@ impl Packet {
         self.frame[4..8].copy_from_slice(&id.to_le_bytes());
     }
 
+    /// Leaves of the key what another program knows, too.
+    pub(crate) fn key_by_name(&mut self) {
+        self.header.key = self.header.key.name_alone();
+        self.frame[24..HEADER].copy_from_slice(&self.header.key.to_bytes());
+    }
+
     /// How many datagrams it takes, at least one.
     pub fn parts(&self) -> u32 {
         self.header.parts
@@ -363,6 +369,16 @@ impl Packet {
         fds: &[BorrowedFd<'_>],
         deadline: Deadline,
     ) -> Result<(), SendError> {
+        self.with_blob(blob, fds, |parts, fds| socket.send(parts, fds, deadline))
+    }
+
+    /// The bytes of that datagram, in pieces, and all its descriptors.
+    pub(crate) fn with_blob<T>(
+        &self,
+        blob: &Blob,
+        fds: &[BorrowedFd<'_>],
+        body: impl FnOnce(&[IoSlice<'_>], &[BorrowedFd<'_>]) -> T,
+    ) -> T {
         let header = Header {
             flags: FLAG_BLOB,
             parts: 1,
@@ -371,10 +387,9 @@ impl Packet {
         };
         let mut all = join(&self.fds, fds);
         all.insert(0, blob.as_fd());
-        socket.send(
+        body(
             &[IoSlice::new(&header.to_bytes()), IoSlice::new(self.name())],
             &all,
-            deadline,
         )
     }
 

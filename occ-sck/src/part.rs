@@ -64,6 +64,15 @@ impl Part<'_> {
         fds: &[BorrowedFd<'_>],
         deadline: Deadline,
     ) -> Result<(), SendError> {
+        self.with(fds, |pieces, fds| socket.send(pieces, fds, deadline))
+    }
+
+    /// Its bytes, in pieces, and all its descriptors.
+    pub(crate) fn with<T>(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        body: impl FnOnce(&[IoSlice<'_>], &[BorrowedFd<'_>]) -> T,
+    ) -> T {
         let all;
         let fds = match self.fds {
             _ if self.header.part > 0 => &[],
@@ -74,11 +83,11 @@ impl Part<'_> {
             }
         };
         match self.bytes {
-            PartBytes::Frame(frame) => socket.send(&[IoSlice::new(frame)], fds, deadline),
+            PartBytes::Frame(frame) => body(&[IoSlice::new(frame)], fds),
             PartBytes::Pieces { name, payload } => {
                 let header = self.header.to_bytes();
                 let pieces = [&header[..], name, payload].map(IoSlice::new);
-                socket.send(&pieces, fds, deadline)
+                body(&pieces, fds)
             }
         }
     }

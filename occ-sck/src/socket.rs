@@ -1,39 +1,26 @@
 //! One end of a pair: datagrams, file descriptors, and the kernel's word on who sent them.
 //!
-//! The socket stays in blocking mode for as long as it lives, because the mode belongs to the file and
-//! so to everybody who holds it; each call says for itself whether it may wait.
+//! Sending, and why the socket stays in blocking mode, is in `transmit.rs`.
 
 use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
-    SocketType,
-};
-use rustix::process::{Resource, getrlimit};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
 use crate::batch::Batch;
 use crate::deadline::Deadline;
 use crate::error::{FrameError, ReceiveError, SendError};
 use crate::sys::{self, Message};
+use crate::transmit::{self, transmit};
 
 /// Most file descriptors in one datagram: the kernel's own limit (unix(7)).
 pub const MAX_FDS: usize = 253;
 
 /// What we ask the kernel to hold for a reader that is behind. It gives no more than
 /// `net.core.wmem_max`; the default would hold 278 messages of 16 bytes.
-const SEND_BUFFER: usize = 1 << 20;
-
-/// How long one waits for what the kernel does not tell of, before one looks again.
-const MOMENT: Duration = Duration::from_millis(5);
-
-/// How long one who has no deadline waits for room for descriptors. Those that are under way may be for this process
-/// itself, or for one that never looks, and then it would wait for ever.
-const IN_FLIGHT: Duration = Duration::from_secs(5);
+pub(crate) const SEND_BUFFER: usize = 1 << 20;
 
 /// Who sent a datagram, as the kernel says (`SCM_CREDENTIALS`, unix(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,71 +135,7 @@ impl Socket {
                 source,
             });
         }
-        let mut flags = SendFlags::NOSIGNAL;
-        if deadline != Deadline::Never {
-            flags |= SendFlags::DONTWAIT;
-        }
-        let poll = |source| SendError::Io { op: "poll", source };
-        let mut in_flight = None;
-        loop {
-            // Most messages are one piece without descriptors, and a call that takes just that is a seventh faster.
-            let sent = match (parts, fds) {
-                ([all], []) => rustix::net::send(&self.fd, all, flags),
-                _ => self.send_with(parts, fds, flags),
-            };
-            match sent {
-                Ok(_) => return Ok(()),
-                Err(Errno::INTR) => {}
-                // Looked at after an attempt, so that the last one comes after the wait: the kernel reports
-                // room only once three quarters are free, and another sender may take it first.
-                Err(Errno::AGAIN) if deadline.passed() => return Err(SendError::Full),
-                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline).map_err(poll)?,
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED | Errno::NOTCONN) => {
-                    return Err(SendError::Closed);
-                }
-                // The kernel says so before it looks whether there is a peer.
-                Err(Errno::TOOMANYREFS) if self.is_broken().map_err(poll)? => {
-                    return Err(SendError::Closed);
-                }
-                Err(Errno::TOOMANYREFS) => {
-                    let until = *in_flight.get_or_insert_with(|| match deadline {
-                        Deadline::Never => Deadline::after(IN_FLIGHT),
-                        bounded => bounded,
-                    });
-                    if until.passed() {
-                        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-                        return Err(SendError::TooManyInFlight { limit });
-                    }
-                    self.wait(PollFlags::empty(), until.no_later_than(MOMENT))
-                        .map_err(poll)?;
-                }
-                Err(source) => {
-                    return Err(SendError::Io {
-                        op: "sendmsg",
-                        source: source.into(),
-                    });
-                }
-            }
-        }
-    }
-
-    fn send_with(
-        &self,
-        parts: &[IoSlice<'_>],
-        fds: &[BorrowedFd<'_>],
-        flags: SendFlags,
-    ) -> rustix::io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() {
-            let fits = control.push(SendAncillaryMessage::ScmRights(fds));
-            debug_assert!(
-                fits,
-                "the buffer is made for the largest number that is let in"
-            );
-        }
-
-        rustix::net::sendmsg(&self.fd, parts, &mut control, flags)
+        transmit(&self.fd, parts, fds, deadline).map(drop)
     }
 
     /// Receives one datagram into `buffer`, and appends the file descriptors that came with it to `fds`,
@@ -289,7 +212,9 @@ impl Socket {
                 // sent, which is still there to be read.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(Errno::AGAIN) if deadline.passed() => return Ok(Received::Nothing),
-                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline).map_err(poll)?,
+                Err(Errno::AGAIN) => {
+                    transmit::wait(&self.fd, PollFlags::IN, deadline).map_err(poll)?
+                }
                 Err(Errno::NOTCONN) => return Ok(Received::Closed),
                 Err(source) => {
                     return Err(ReceiveError::Io {
@@ -355,33 +280,7 @@ impl Socket {
 
     /// True when nothing more can arrive than what is queued.
     fn hung_up(&self) -> std::io::Result<bool> {
-        self.is(PollFlags::RDHUP)
-    }
-
-    /// True when nothing can be sent any more.
-    fn is_broken(&self) -> std::io::Result<bool> {
-        self.is(PollFlags::HUP)
-    }
-
-    fn is(&self, event: PollFlags) -> std::io::Result<bool> {
-        let mut fds = [PollFd::new(&self.fd, event)];
-        loop {
-            match rustix::event::poll(&mut fds, Some(&Timespec::default())) {
-                Ok(_) => return Ok(fds[0].revents().contains(event)),
-                Err(Errno::INTR) => {}
-                Err(source) => return Err(source.into()),
-            }
-        }
-    }
-
-    /// Waits until `events` may be true of the socket, or the deadline has come; the caller tries again
-    /// and sees.
-    fn wait(&self, events: PollFlags, deadline: Deadline) -> std::io::Result<()> {
-        let mut fds = [PollFd::new(&self.fd, events)];
-        match rustix::event::poll(&mut fds, deadline.timespec().as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(source) => Err(source.into()),
-        }
+        transmit::is(&self.fd, PollFlags::RDHUP)
     }
 }
 

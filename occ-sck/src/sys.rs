@@ -53,6 +53,31 @@ pub(crate) struct Message {
     pub(crate) os_pid: Option<u32>,
 }
 
+/// Which process connected, or listens, at the other end of a Unix socket: process, user and group. The process is 0 where it is in a
+/// PID namespace that this one cannot see into; that too rustix takes for a number that is never 0.
+pub(crate) fn peer_credentials(socket: impl AsFd) -> Result<libc::ucred, Errno> {
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    let mut len = size_of_val(&credentials) as libc::socklen_t;
+    // SAFETY: the kernel writes no more than the length says, which is that of the value.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut len,
+        )
+    };
+    match done {
+        0 => Ok(credentials),
+        _ => Err(last_errno()),
+    }
+}
+
 /// Receives one datagram into `buffer`; waits for it, or not.
 pub(crate) fn recvmsg(socket: impl AsFd, buffer: &mut [u8], wait: bool) -> Result<Message, Errno> {
     let mut control = Control::new();

@@ -45,6 +45,8 @@ impl<T: Serialize + DeserializeOwned + 'static> Term for T {}
 /// 128 bits: the hash of the type's `TypeId`, and one of its name. Two different types of one name
 /// (a local `struct A` in each of two functions) have different keys, and a receiver never decodes
 /// one as the other.
+///
+/// Between different programs there is the name alone: see [`TypeKey::by_name`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TypeKey([u8; 16]);
 
@@ -61,6 +63,22 @@ impl TypeKey {
         key[..8].copy_from_slice(&id.finish().to_le_bytes());
         key[8..].copy_from_slice(&name.finish().to_le_bytes());
         TypeKey(key)
+    }
+
+    /// The key of `T` by its name alone (`std::any::type_name`), the first eight bytes being zero: what two programs that were built
+    /// by one compiler agree on. Connections that are made by address have it.
+    ///
+    /// What has the same path in both is taken for the same type. So keep the types that travel in one crate that both programs
+    /// depend on, in one version: a `Message` that each defines in a file of its own has two names, and one whose fields have
+    /// changed since has one name for two types, which the bytes alone may tell apart.
+    pub fn by_name<T: ?Sized + 'static>() -> TypeKey {
+        TypeKey::of::<T>().name_alone()
+    }
+
+    /// Without what one image alone knows.
+    pub(crate) fn name_alone(mut self) -> TypeKey {
+        self.0[..8].fill(0);
+        self
     }
 
     /// The key as it stands in a frame.

@@ -13,6 +13,7 @@
 //! | is anything left? | [`mod@isolated`]: children and fds of a whole test; [`tree`]: processes by mark |
 //! | what if fork(2) fails? | [`cgroup`] |
 //! | what if no more descriptors may be under way? | [`in_flight`] |
+//! | which sockets has it? | [`sockets`]: those that listen, and those that are connected |
 //! | what safe Rust has not? | [`raw`] |
 //! | can it be tested here? | [`skipped`] says that it cannot |
 //! | does it hang? | [`deadline`]: a hang becomes a failure |
@@ -38,6 +39,7 @@ pub mod pty;
 pub mod raw;
 pub mod ready;
 pub mod role;
+pub mod sockets;
 pub mod stat;
 pub mod stress;
 pub mod test_path;

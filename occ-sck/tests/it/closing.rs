@@ -71,7 +71,7 @@ fn a_channel_reads_no_further_than_the_value_it_gives() {
             a.send(&number).unwrap();
         }
         assert_eq!(b.receive().unwrap(), Some(0_u8));
-        let mut again = Channel::new(b.into_socket(), Limits::default());
+        let mut again = Channel::new(b.into_socket().unwrap(), Limits::default());
         assert_eq!(again.receive().unwrap(), Some(1_u8));
         again.send(&"back".to_string()).unwrap();
         assert_eq!(again.receive().unwrap(), Some(2_u8));

@@ -129,7 +129,7 @@ fn huge_message_is_bounded() {
             let mut sender = role::command("huge::role_sender");
             let (one, sender_test) = (
                 Pass::new(one.into()),
-                Pass::new(sender_test.into_socket().into()),
+                Pass::new(sender_test.into_socket().unwrap().into()),
             );
             one.to("SOCKET", &mut sender);
             sender_test.to("TEST", &mut sender);

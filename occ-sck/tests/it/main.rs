@@ -1,27 +1,37 @@
 //! What occ-sck promises, between two ends in one process and between processes that are killed.
 #![cfg(test)]
 
+mod addresses;
 mod allocations;
 mod assembler;
 mod attributes;
 mod batches;
 mod blobs;
+mod broken_streams;
+mod carriers;
 mod closing;
 mod codec;
+mod connecting;
 mod credentials;
+mod cutting;
 mod deadlines;
 mod decoders;
+mod disconnects;
 mod fd_values;
 mod fds;
 mod hostile;
 mod huge;
 mod in_flight;
+mod listening;
 mod long;
 mod malformed;
+mod partial_sends;
 mod peer;
 mod peer_dies;
 mod regression;
+mod sides;
 mod signals;
+mod stale_paths;
 mod type_keys;
 mod values;
 

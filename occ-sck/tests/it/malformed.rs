@@ -442,7 +442,7 @@ fn after_a_malformed_frame_a_new_connection_works() {
 #[test]
 fn a_message_of_exactly_the_limit_arrives() {
     let (mut a, b) = Channel::pair().unwrap();
-    let mut b = Channel::new(b.into_socket(), Limits { message: 1003 });
+    let mut b = Channel::new(b.into_socket().unwrap(), Limits { message: 1003 });
     a.send(&Bytes(vec![1; 1001])).unwrap();
     assert_eq!(b.receive_any().unwrap().unwrap().len(), 1003);
     a.send(&Bytes(vec![1; 1002])).unwrap();

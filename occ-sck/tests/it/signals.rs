@@ -28,7 +28,7 @@ fn handle() {
 }
 
 /// Runs `wait` on a thread that is interrupted without pause, at least `least` times, and until `stop`.
-fn interrupted<T: Send + 'static>(
+pub(crate) fn interrupted<T: Send + 'static>(
     least: usize,
     wait: impl FnOnce() -> T + Send + 'static,
     stop: impl FnOnce(),
