@@ -1,5 +1,6 @@
 //! A peer that does not read: what was sent, what was not, and what is on its way.
 
+use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -381,6 +382,51 @@ fn a_long_value_with_a_limit_is_sent_at_once_over_unix_sockets() {
                 a.send_timeout(&long, Duration::ZERO).unwrap();
                 assert!(b.receive::<Bytes>().unwrap().unwrap() == long, "{kind}");
             });
+        });
+    });
+}
+
+/// Longer each time that it is encoded.
+#[derive(Deserialize)]
+struct Growing(Bytes);
+
+thread_local! {
+    static ENCODED: Cell<usize> = const { Cell::new(0) };
+}
+
+impl Serialize for Growing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let times = ENCODED.replace(ENCODED.get() + 1);
+        Bytes(vec![1; self.0.len() + times]).serialize(serializer)
+    }
+}
+
+/// A long value is encoded twice, and one that is another the second time is withdrawn: also where a part of it is kept for later.
+#[test]
+fn a_value_that_is_withdrawn_amid_its_parts_costs_the_connection_nothing() {
+    isolated!(|| {
+        within(LIMIT, || {
+            for limit in [None, Some(LIMIT), Some(Duration::from_millis(1))] {
+                over_each_way(|kind, mut a, mut b| {
+                    std::thread::scope(|scope| {
+                        scope.spawn(move || {
+                            let value = Growing(Bytes(vec![1; 8 << 20]));
+                            let sent = match limit {
+                                None => a.send(&value),
+                                Some(limit) => a.send_timeout(&value, limit),
+                            };
+                            let error = sent.unwrap_err();
+                            assert!(
+                                matches!(error, ChannelError::Encode(_)),
+                                "{kind}: {error:?}"
+                            );
+                            a.send(&"the next".to_string()).unwrap();
+                        });
+                        assert_eq!(b.receive().unwrap(), Some("the next".to_string()), "{kind}");
+                        assert_eq!(b.receive::<u8>().unwrap(), None, "{kind}");
+                    });
+                });
+            }
         });
     });
 }
