@@ -121,7 +121,7 @@ impl ByteStream {
             // One small frame instead of many, which the kernel takes whole or not at all.
             let blob = packet.blob_beside(value, fds)?;
             return packet.with_blob(&blob, fds, |parts, fds| {
-                self.send_frame(parts, fds, deadline)
+                self.send_frame(false, parts, fds, deadline)
             });
         }
         let mut unfinished = false;
@@ -131,17 +131,10 @@ impl ByteStream {
                     self.keep(pieces);
                     return Ok(());
                 }
-                let sent = self.send_frame(pieces, fds, deadline);
-                match sent {
-                    Err(SendError::Full) if part.index() > 0 => self.keep(pieces),
-                    Err(SendError::Unfinished) => {}
-                    Err(_) if part.index() > 0 => {
-                        self.shutdown();
-                        return sent;
-                    }
+                match self.send_frame(part.index() > 0, pieces, fds, deadline) {
+                    Err(SendError::Unfinished) => unfinished = true,
                     sent => return sent,
                 }
-                unfinished = true;
                 Ok(())
             })
         })?;
@@ -158,9 +151,11 @@ impl ByteStream {
             .map_err(|source| SendError::Io { op: "poll", source })
     }
 
-    /// Sends one frame; what is left of it when the deadline has come is kept.
+    /// Sends one frame; what is left of it when the deadline has come is kept. If the value has `begun` before it, that is the whole
+    /// frame.
     fn send_frame(
         &mut self,
+        begun: bool,
         parts: &[IoSlice<'_>],
         fds: &[BorrowedFd<'_>],
         deadline: Deadline,
@@ -175,18 +170,17 @@ impl ByteStream {
         let mut left = &mut slices[..=parts.len()];
         let mut fds = fds;
         while !left.is_empty() {
+            let begun = begun || left.len() <= parts.len() || left[0].len() < head.len();
             match transmit(&self.fd, left, fds, deadline) {
                 Ok(sent) => IoSlice::advance_slices(&mut left, sent),
-                Err(error) if left.len() == 1 + parts.len() && left[0].len() == head.len() => {
-                    return Err(error);
-                }
+                Err(error) if !begun => return Err(error),
                 Err(SendError::Full) => {
                     left.iter()
                         .for_each(|left| self.rest.extend_from_slice(left));
                     return Err(SendError::Unfinished);
                 }
                 Err(error) => {
-                    // Half a frame is on its way, and the peer would take the next for the rest of it.
+                    // Half a value is on its way, and the peer would take the next for the rest of it.
                     self.shutdown();
                     return Err(error);
                 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use occ_sck::{Bytes, Channel, ChannelError, PART, SendError};
-use occ_test_support::{LIMIT, isolated, within};
+use occ_test_support::{LIMIT, isolated, raw, within};
 use serde::ser::Error;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -427,6 +427,90 @@ fn a_value_that_is_withdrawn_amid_its_parts_costs_the_connection_nothing() {
                     });
                 });
             }
+        });
+    });
+}
+
+/// From here on the kernel sends nothing for this thread, and says why.
+fn send_nothing_more() {
+    let why = libc::ENOBUFS;
+    raw::refuse(&[
+        (libc::SYS_sendto, None, why),
+        (libc::SYS_sendmsg, None, why),
+    ]);
+}
+
+/// Nothing can be sent any more once some of it is: a long value is encoded while it is sent.
+#[derive(Debug, Deserialize)]
+struct Doomed(Bytes, Bytes);
+
+impl Serialize for Doomed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Doom<'a>(&'a Bytes);
+        impl Serialize for Doom<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if ENCODED.replace(ENCODED.get() + 1) == 1 {
+                    send_nothing_more();
+                }
+                self.0.serialize(serializer)
+            }
+        }
+        (&self.0, Doom(&self.1)).serialize(serializer)
+    }
+}
+
+fn is_refused<T>(result: &Result<T, ChannelError>) -> bool {
+    let Err(ChannelError::Send(SendError::Io { op, source })) = result else {
+        return false;
+    };
+    *op == "sendmsg" && source.raw_os_error() == Some(libc::ENOBUFS)
+}
+
+/// What fails is not the peer but a system call of our own, after some parts have been sent.
+#[test]
+fn a_value_that_fails_half_way_ends_the_connection() {
+    isolated!(|| {
+        within(LIMIT, || {
+            over_each_way(|kind, mut a, mut b| {
+                std::thread::scope(|scope| {
+                    let sender = scope.spawn(move || {
+                        let half = Bytes(vec![1; 2 << 20]);
+                        let sent = a.send(&Doomed(half.clone(), half));
+                        assert!(is_refused(&sent), "{kind}: {sent:?}");
+                        a
+                    });
+                    assert!(b.receive::<Doomed>().unwrap().is_none(), "{kind}");
+                    let mut a = sender.join().unwrap();
+                    assert!(is_closed(&a.send(&1_u8)), "{kind}");
+                });
+            });
+        });
+    });
+}
+
+#[test]
+fn one_whose_rest_cannot_be_sent_ends_the_connection() {
+    isolated!(|| {
+        within(LIMIT, || {
+            over_each_way(|kind, mut a, mut b| {
+                let Some(sent) = fill_in_part(&mut a, &mut b) else {
+                    return;
+                };
+                std::thread::scope(|scope| {
+                    let sender = scope.spawn(move || {
+                        send_nothing_more();
+                        let flushed = a.flush(LIMIT);
+                        assert!(is_refused(&flushed), "{kind}: {flushed:?}");
+                        a
+                    });
+                    let mut a = sender.join().unwrap();
+                    for _ in 1..sent {
+                        assert!(b.receive::<Bytes>().unwrap().is_some(), "{kind}");
+                    }
+                    assert_eq!(b.receive::<Bytes>().unwrap(), None, "{kind}");
+                    assert!(is_closed(&a.send(&1_u8)), "{kind}");
+                });
+            });
         });
     });
 }
