@@ -116,7 +116,7 @@ fn check(envelope: Envelope, limits: Limits) -> Result<String, String> {
         return Err(format!("a message of {} bytes", envelope.len()));
     }
     for of in types::ALL.iter() {
-        let is_this = of.key == envelope.key;
+        let is_this = [of.key, of.by_name].contains(&envelope.key);
         match (of.decode_from)(&envelope) {
             // What can be read at a look can be had, and then nothing is left of it.
             Ok(()) if is_this => {

@@ -15,6 +15,8 @@ pub(crate) struct Type {
     pub(crate) name: &'static str,
     pub(crate) type_name: &'static str,
     pub(crate) key: TypeKey,
+    /// As another program calls it.
+    pub(crate) by_name: TypeKey,
     /// Reads one from bytes.
     pub(crate) decode: fn(&[u8]) -> Result<(), DecodeError>,
     /// Reads one from a message, if it is of that type.
@@ -40,6 +42,7 @@ fn of<T: DeserializeOwned + 'static>(name: &'static str) -> Type {
         name,
         type_name: type_name_of::<T>(),
         key: TypeKey::of::<T>(),
+        by_name: TypeKey::by_name::<T>(),
         decode: |bytes| decode::<T>(bytes).map(drop),
         decode_from: |envelope| envelope.decode::<T>().map(drop),
         make_of: |envelope| envelope.into_value::<T>().map(drop),
