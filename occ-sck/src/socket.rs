@@ -192,15 +192,15 @@ impl Socket {
                         });
                     }
                     if ended {
+                        // A peer that is none of ours may have sent a datagram without a byte, and something behind it.
+                        if rustix::io::ioctl_fionread(&self.fd).is_ok_and(|bytes| bytes > 0) {
+                            return Err(empty().into());
+                        }
                         return Ok(Received::Closed);
                     }
                     // A datagram without a byte, from a peer that lives. Nobody here sends one.
                     if !self.hung_up().map_err(poll)? {
-                        return Err(FrameError::Short {
-                            len: 0,
-                            expected: 1,
-                        }
-                        .into());
+                        return Err(empty().into());
                     }
                     // The end, as it looks. The kernel finds the queue empty first and looks whether the
                     // peer has closed second, and a peer that sent and closed in between has left
@@ -281,6 +281,14 @@ impl Socket {
     /// True when nothing more can arrive than what is queued.
     fn hung_up(&self) -> std::io::Result<bool> {
         transmit::is(&self.fd, PollFlags::RDHUP)
+    }
+}
+
+/// A datagram without a byte.
+fn empty() -> FrameError {
+    FrameError::Short {
+        len: 0,
+        expected: 1,
     }
 }
 

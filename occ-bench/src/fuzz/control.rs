@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use occ_core::protocol::{Reply, Request};
-use occ_sck::{Assembler, Deadline, MAX_DATAGRAM, Packet, Received, SendError, Socket, kind};
+use occ_sck::{Deadline, MAX_DATAGRAM, Received, SendError, Socket};
 use occasional::{Pid, self_pid};
 use rustix::net::SendFlags;
 
@@ -21,9 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long one waits for room before one fetches answers again.
 const MOMENT: Duration = Duration::from_millis(5);
-
-/// The kind of a request.
-const REQUEST: u8 = kind::SYSTEM;
 
 pub(crate) fn babble(batch: Batch, host: Pid, progress: String) -> anyhow::Result<(u64, u64)> {
     let names = Names {
@@ -41,30 +37,7 @@ pub(crate) fn babble(batch: Batch, host: Pid, progress: String) -> anyhow::Resul
             answers += say(&control, &datagram, &mut room)?;
         }
     }
-    until_all_is_read(&control, &mut room)?;
     Ok((batch.inputs, answers))
-}
-
-/// Asks something, and waits for the answer. What stands before the last word of a process that has died may look like its end: a
-/// datagram without a byte, which cannot be told from that (recvmsg(2)).
-fn until_all_is_read(control: &Socket, room: &mut [u8]) -> anyhow::Result<()> {
-    // No other is likely to have that number.
-    let id = 0x6f63_6320_6675_7a7a;
-    let question = Packet::of(REQUEST, &Request::Demonitor { id, number: 0 })?;
-    let deadline = Deadline::after(PATIENCE);
-    let mut asked = false;
-    while !deadline.passed() {
-        asked = asked || question.send_part(0, control, &[], Deadline::Now).is_ok();
-        let moment = Deadline::after(MOMENT);
-        let mut fds = Vec::new();
-        if let Ok(Received::Datagram { len, .. }) = control.receive(room, &mut fds, moment)
-            && let Ok(Some(envelope)) = Assembler::default().push(&room[..len], fds)
-            && matches!(envelope.decode(), Ok(Reply::Done { id: answered }) if answered == id)
-        {
-            return Ok(());
-        }
-    }
-    bail!("the coordinator has not answered for {PATIENCE:?}")
 }
 
 /// Says it, and fetches what has come meanwhile: how much that was.

@@ -73,7 +73,7 @@ fn exchange(traffic: &Traffic) -> Result<String, String> {
             return drain(&mut inbox, None, Some(numbers)).map(|way| format!("early {way}"));
         }
     }
-    // A datagram without a byte cannot be told from the end of one who has hung up (recvmsg(2)).
+    // A datagram without a byte ends the connection of one who lives, and is passed over where its sender has hung up.
     let has_empty = sent.iter().any(|datagram| datagram.bytes.is_empty());
     if sent.len().is_multiple_of(2) && !has_empty {
         drop(strange);

@@ -849,3 +849,25 @@ fn nobody_kills_the_host() {
         system.stop();
     });
 }
+
+/// A datagram without a byte looks like the end of one that has died, and what stands behind it is the last word.
+#[test]
+fn empty_datagrams_do_not_hide_the_last_word() {
+    fn forge_and_send_nothing() -> u64 {
+        let peer = Peer::new(0);
+        peer.send(&frame(VALUE, &"forged".to_owned()));
+        for _ in 0..3 {
+            let _ = rustix::net::send(&peer.control, b"", rustix::net::SendFlags::empty());
+        }
+        7
+    }
+    isolated!(|| {
+        let mut system = system();
+        let process = system.process();
+        for _ in 0..stress::times(300) {
+            let (_, monitor) = process.spawn_monitor(forge_and_send_nothing, ()).unwrap();
+            assert_eq!(value::<u64>(&reason(process, monitor)), 7);
+        }
+        system.stop();
+    });
+}

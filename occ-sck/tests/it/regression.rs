@@ -96,3 +96,35 @@ fn an_empty_buffer_is_not_the_end() {
     let words = crate::words(&error.unwrap_err());
     assert!(words.contains("a datagram was cut off"), "{words}");
 }
+
+/// A peer that is none of ours can send a datagram without a byte. Once it has gone that looks like its end, and what it sent behind
+/// it is still there.
+#[test]
+fn what_a_dead_peer_sent_behind_empty_datagrams_arrives() {
+    for (empty, rest) in [(1, false), (2, false), (1, true)] {
+        let (a, b) = Socket::pair().unwrap();
+        crate::send_bytes(&a, b"one");
+        for _ in 0..empty {
+            rustix::net::send(&a, b"", rustix::net::SendFlags::empty()).unwrap();
+        }
+        crate::send_bytes(&a, b"two");
+        a.close();
+
+        let (mut buffer, mut lengths) = ([0; 10], Vec::new());
+        loop {
+            let received = if rest {
+                b.receive_rest(&mut buffer, &mut Vec::new())
+            } else {
+                b.receive(&mut buffer, &mut Vec::new(), Deadline::Now)
+            };
+            match received {
+                Ok(Received::Datagram { len, .. }) => lengths.push(len),
+                Ok(Received::Closed) => break,
+                // The empty ones, told as what they are.
+                Err(_) => {}
+                Ok(Received::Nothing) => panic!("the end was not told"),
+            }
+        }
+        assert_eq!(lengths, [3, 3], "{empty} empty, as the rest: {rest}");
+    }
+}
