@@ -1,7 +1,8 @@
 //! The first message to a process that one has no connection with.
 
 use anyhow::ensure;
-use occasional::{Down, Pid, os_pid, receive, self_pid, send, spawn_monitor};
+use occasional::{Down, Pid, os_pid, receive, self_pid, send, spawn, spawn_monitor};
+use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::killing::until_asleep;
@@ -25,11 +26,14 @@ pub(crate) fn first_message(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured
     })
 }
 
-/// Each is a new process, which waits for its first message, and says when it had it.
+/// Each is a process that has talked to somebody else before: what is measured is a connection, and not the first steps of a
+/// process. It waits for a message, and says when it had it.
 fn send_to_new_ones(count: usize) -> anyhow::Result<()> {
+    let somebody = spawn(greet, (self_pid(),))?;
     serve(|| {
         median_of(count, || {
-            let (peer, _) = spawn_monitor(say_when, ())?;
+            let (peer, _) = spawn_monitor(say_when, (somebody,))?;
+            ensure!(receive::<Warm>()?.0 == peer, "another has been greeted");
             until_asleep(os_pid(peer)?.get())?;
 
             let start = clock::now();
@@ -42,7 +46,23 @@ fn send_to_new_ones(count: usize) -> anyhow::Result<()> {
     })
 }
 
-fn say_when() -> anyhow::Result<()> {
+/// It has talked to somebody.
+#[derive(Serialize, Deserialize)]
+struct Warm(Pid);
+
+fn greet(host: Pid) -> anyhow::Result<()> {
+    loop {
+        let who: Pid = receive()?;
+        send(who, who)?;
+        let Warm(who) = receive()?;
+        send(host, Warm(who))?;
+    }
+}
+
+fn say_when(somebody: Pid) -> anyhow::Result<()> {
+    send(somebody, self_pid())?;
+    receive::<Pid>()?;
+    send(somebody, Warm(self_pid()))?;
     let who: Pid = receive()?;
     let now = clock::now();
     Ok(send(who, now)?)

@@ -71,14 +71,14 @@ pub(crate) struct Arrivals(VecDeque<Arrived>);
 
 #[derive(Debug)]
 enum Arrived {
-    Message(Message, Arrival),
+    Message(Message),
     Loss(Loss),
 }
 
 impl Arrivals {
     #[inline]
     pub(crate) fn push(&mut self, message: Message) {
-        self.0.push_back(Arrived::Message(message, Arrival::now()));
+        self.0.push_back(Arrived::Message(message));
     }
 
     pub(crate) fn push_loss(&mut self, loss: Loss) {
@@ -96,7 +96,7 @@ impl Arrivals {
     /// The messages among them, from the one on that came after so many.
     pub(crate) fn messages_from(&self, at: usize) -> impl Iterator<Item = &Message> {
         self.0.range(at..).filter_map(|arrived| match arrived {
-            Arrived::Message(message, _) => Some(message),
+            Arrived::Message(message) => Some(message),
             Arrived::Loss(_) => None,
         })
     }
@@ -104,9 +104,15 @@ impl Arrivals {
     /// Puts all of it into the queue.
     #[inline]
     pub(crate) fn move_to(&mut self, queue: &mut Queue) {
+        if self.0.is_empty() {
+            return;
+        }
+        // One that is alone is likely to be received at once, and nobody will ask when it came. If it is not, see
+        // `Queue::stamp`.
+        let arrival = (self.0.len() > 1 || queue.len() > 0).then(Arrival::now);
         for arrived in self.0.drain(..) {
             match arrived {
-                Arrived::Message(message, arrival) => queue.push_arrived(message, arrival),
+                Arrived::Message(message) => queue.push_arrived(message, arrival),
                 Arrived::Loss(loss) => queue.push_loss(loss),
             }
         }

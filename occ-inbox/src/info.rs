@@ -111,7 +111,7 @@ impl<C: Connector> Inbox<C> {
                 info.oldest = Some(OldestInfo {
                     from: message.from,
                     type_name: message.type_name().to_owned(),
-                    age: arrival.age(),
+                    age: arrival.map(Arrival::age).unwrap_or_default(),
                 });
             }
         }

@@ -4,7 +4,7 @@
 //! message, and nothing is taken in after that.
 
 use occ_sck::{Deadline, Socket};
-use rustix::event::epoll;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::connector::{Connector, Event, Lost, Refusal, Standing};
 use crate::core::Core;
@@ -28,6 +28,23 @@ impl<C: Connector> Core<C> {
         let attended = self.attend_one(deadline);
         self.keep_reserve();
         attended
+    }
+
+    /// One question to the kernel, where to hear nothing takes three.
+    pub(crate) fn connector_is_readable(&self) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(
+            self.connector.as_fd(),
+            PollFlags::IN,
+        )];
+        !matches!(
+            rustix::event::poll(&mut fds, Some(&Timespec::default())),
+            Ok(0)
+        )
+    }
+
+    /// Does the next that the connector has said; if there is more, epoll tells of it again.
+    pub(crate) fn hear_one(&mut self) {
+        let _ = self.attend(Deadline::Now);
     }
 
     /// Does everything that the connector has said until now. One that is lost has said so, and epoll will not

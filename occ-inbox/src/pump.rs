@@ -190,7 +190,8 @@ impl<C: Connector> Core<C> {
         };
         for event in ready.iter() {
             match event.data.u64() {
-                CONNECTOR => self.hear(),
+                CONNECTOR if turn == Turn::All => self.hear(),
+                CONNECTOR => self.hear_one(),
                 number => {
                     if let Look::More = self.take_turn(number, turn)
                         && turn.goes_on()

@@ -18,7 +18,8 @@ use index::Index;
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) message: Message,
-    arrival: Arrival,
+    /// When it came, if that has been looked at.
+    arrival: Option<Arrival>,
     value: Option<Box<dyn Any>>,
 }
 
@@ -136,10 +137,11 @@ impl Default for Queue {
 impl Queue {
     #[cfg(test)]
     pub(crate) fn push(&mut self, message: Message) {
-        self.push_arrived(message, Arrival::now());
+        self.push_arrived(message, None);
     }
 
-    pub(crate) fn push_arrived(&mut self, message: Message, arrival: Arrival) {
+    pub(crate) fn push_arrived(&mut self, message: Message, arrival: Option<Arrival>) {
+        self.stamp();
         self.push_entry(Entry::Held(Held {
             message,
             arrival,
@@ -162,8 +164,21 @@ impl Queue {
         self.held
     }
 
+    /// Writes down when the only message came that is there, if nobody has done so: now at the latest.
+    #[inline]
+    pub(crate) fn stamp(&mut self) {
+        if let Some(Slot {
+            entry: Some(Entry::Held(held)),
+            ..
+        }) = self.slots.front_mut()
+            && held.arrival.is_none()
+        {
+            held.arrival = Some(Arrival::now());
+        }
+    }
+
     /// All messages, in order, and when they arrived.
-    pub(crate) fn messages(&self) -> impl Iterator<Item = (&Message, Arrival)> {
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (&Message, Option<Arrival>)> {
         self.slots.iter().filter_map(|slot| match &slot.entry {
             Some(Entry::Held(held)) => Some((&held.message, held.arrival)),
             Some(Entry::Lost(_)) | None => None,

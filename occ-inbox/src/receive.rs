@@ -202,7 +202,10 @@ impl<C: Connector> Inbox<C> {
                     return Ok(Some((held, found)));
                 }
                 Some(Found::Loss(loss)) => return Err(loss.into()),
-                None => seen = seen.max(self.queue.end()),
+                None => {
+                    self.queue.stamp();
+                    seen = seen.max(self.queue.end());
+                }
             }
             if let Some(swept) = swept {
                 return Result::map(swept, |()| None);

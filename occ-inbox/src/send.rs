@@ -396,8 +396,10 @@ impl<C: Connector> Site<'_, C> {
         let down = |Lost| SendError::SystemDown;
         let mut core = self.hold.core();
         // The other one may have asked first, and the answer may be here.
-        core.hear();
-        core.waiters.ring();
+        if core.connector_is_readable() {
+            core.hear();
+            core.waiters.ring();
+        }
         if let Some(answer) = answer(&core, ask, to) {
             return answer;
         }
