@@ -90,10 +90,13 @@ impl<C: Connector> Inbox<C> {
     }
 
     fn send_by<T: Term>(&mut self, to: Pid, value: &T, way: Way) -> Result<(), SendError> {
-        let mut packet = std::mem::take(&mut self.packet);
-        let result = self.site().send(to, value, way, &mut packet);
-        packet.close_fds();
-        self.packet = packet;
+        let mut site = Site {
+            hold: &mut self.hold,
+            seat: &mut self.seat,
+            owner: true,
+        };
+        let result = site.send(to, value, way, &mut self.packet);
+        self.packet.close_fds();
         self.streaming = false;
         result
     }
