@@ -32,7 +32,7 @@ pub enum Evidence {
         /// How many.
         count: u64,
     },
-    /// The machine counts such kills, and while the process ran there was none.
+    /// The machine counts such kills, or its control group does, and while the process ran there was none.
     NoOomKill,
     /// Its control group may have so much memory, and had at its peak.
     Memory {
@@ -176,6 +176,29 @@ impl SignalInfo {
 }
 
 /// In few words.
+impl Evidence {
+    /// What the kernel's counters say of one that SIGKILL ended and that the log does not name: how many more were killed for want
+    /// of memory, in the control group that it was in to the end, and on the whole machine; `None` for what is not known.
+    ///
+    /// A kill is counted in the group of whoever is killed, also where it was the machine that was short of memory, and before
+    /// the signal is sent (mm/oom_kill.c, `__oom_kill_process`). So a group that has counted none excludes it, however many there were
+    /// elsewhere.
+    pub fn of_oom_kills(in_its_group: Option<u64>, anywhere: Option<u64>) -> Option<Evidence> {
+        match (in_its_group, anywhere) {
+            (Some(count @ 1..), _) => Some(Evidence::OomKills {
+                in_cgroup: true,
+                count,
+            }),
+            (None, Some(count @ 1..)) => Some(Evidence::OomKills {
+                in_cgroup: false,
+                count,
+            }),
+            (Some(0), _) | (None, Some(0)) => Some(Evidence::NoOomKill),
+            (None, None) => None,
+        }
+    }
+}
+
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -72,7 +72,7 @@ impl Clues {
             let is_open = logged.is_none() && !known.killed;
             evidence.extend(logged);
             if is_open {
-                self.counts(&mut evidence);
+                self.counts(os_pid, &mut evidence);
                 evidence.extend(cpu_limit(os_pid, usage));
             }
         }
@@ -113,7 +113,7 @@ impl Clues {
     }
 
     /// Without the log there are the kernel's counters.
-    fn counts(&mut self, evidence: &mut Vec<Evidence>) {
+    fn counts(&mut self, os_pid: OsPid, evidence: &mut Vec<Evidence>) {
         if self.log.is_some() {
             // It would be in the log.
             return;
@@ -121,27 +121,18 @@ impl Clues {
         let before = self.counted;
         self.counted = self.count();
         let more = |before: Option<u64>, now: Option<u64>| Some(now?.saturating_sub(before?));
-        let (in_cgroup, anywhere) = (
-            more(before.0, self.counted.0),
-            more(before.1, self.counted.1),
-        );
-        match (in_cgroup, anywhere) {
-            (Some(count), _) if count > 0 => evidence.push(Evidence::OomKills {
-                in_cgroup: true,
-                count,
-            }),
-            (_, Some(count)) if count > 0 => evidence.push(Evidence::OomKills {
-                in_cgroup: false,
-                count,
-            }),
-            (_, Some(_)) => evidence.push(Evidence::NoOomKill),
-            (_, None) => {
-                let memory = self.cgroup.as_ref().map(MemoryCgroup::limit_and_peak);
-                if let Some(Ok((Some(limit), peak))) = memory {
-                    evidence.push(Evidence::Memory { limit, peak });
-                }
+        let in_our_group = more(before.0, self.counted.0);
+        // It may have been put into another.
+        let same_group = MemoryCgroup::of(os_pid).ok() == self.cgroup;
+        let in_its_group = in_our_group.filter(|count| *count > 0 || same_group);
+        let counted = Evidence::of_oom_kills(in_its_group, more(before.1, self.counted.1));
+        evidence.extend(counted.or_else(|| {
+            let memory = self.cgroup.as_ref().map(MemoryCgroup::limit_and_peak);
+            match memory {
+                Some(Ok((Some(limit), peak))) => Some(Evidence::Memory { limit, peak }),
+                _ => None,
             }
-        }
+        }));
     }
 }
 

@@ -289,3 +289,19 @@ fn who_ended_itself_did_so_whatever_was_sent() {
         );
     }
 }
+
+#[test]
+fn a_group_that_has_counted_no_kill_excludes_it_whatever_happened_elsewhere() {
+    let kills = |in_cgroup, count| Some(Evidence::OomKills { in_cgroup, count });
+    for (in_its_group, anywhere, expected) in [
+        (Some(2), Some(3), kills(true, 2)),
+        (Some(2), None, kills(true, 2)),
+        (Some(0), Some(3), Some(Evidence::NoOomKill)),
+        (Some(0), None, Some(Evidence::NoOomKill)),
+        (None, Some(3), kills(false, 3)),
+        (None, Some(0), Some(Evidence::NoOomKill)),
+        (None, None, None),
+    ] {
+        assert_eq!(Evidence::of_oom_kills(in_its_group, anywhere), expected);
+    }
+}

@@ -42,23 +42,13 @@ impl Clues {
         }
         let now = count(self.cgroup.as_ref());
         let more = |before: Option<u64>, now: Option<u64>| Some(now?.saturating_sub(before?));
-        let in_cgroup = more(self.before.0, now.0).unwrap_or(0);
-        let anywhere = more(self.before.1, now.1);
-        evidence.push(match (in_cgroup, anywhere) {
-            (1.., _) => Evidence::OomKills {
-                in_cgroup: true,
-                count: in_cgroup,
-            },
-            (0, Some(count @ 1..)) => Evidence::OomKills {
-                in_cgroup: false,
-                count,
-            },
-            (0, Some(0)) => Evidence::NoOomKill,
-            (0, None) => match self.cgroup.map(|group| group.limit_and_peak()) {
-                Some(Ok((Some(limit), peak))) => Evidence::Memory { limit, peak },
-                _ => return,
-            },
-        });
+        let counted =
+            Evidence::of_oom_kills(more(self.before.0, now.0), more(self.before.1, now.1));
+        let memory = self.cgroup.map(|group| group.limit_and_peak());
+        evidence.extend(counted.or(match memory {
+            Some(Ok((Some(limit), peak))) => Some(Evidence::Memory { limit, peak }),
+            _ => None,
+        }));
     }
 }
 
