@@ -124,8 +124,10 @@ impl<C: Connector> Site<'_, C> {
         let shared = self.hold.is_shared();
         loop {
             let mut core = self.hold.core();
-            // Another thread was here before us.
-            if shared && self.owner && !core.arrivals.is_empty() {
+            // Another thread was here before us. Who waits for room has to take in what is there all the same, and who
+            // wants all of it has to look.
+            let one_will_do = matches!(turn, Turn::Answer | Turn::Stream);
+            if shared && self.owner && one_will_do && !core.arrivals.is_empty() {
                 return Ok(true);
             }
             // Once the system is down, what the peers had sent is still there, and nothing more will come.

@@ -303,3 +303,49 @@ fn what_a_thread_sends_to_its_own_process_wakes_it() {
         }
     });
 }
+
+/// The thread that receives sends, too: what it takes in while it waits for room must not keep it from taking in more.
+#[test]
+fn inboxes_with_handles_that_flood_each_other_do_not_wait_for_ever() {
+    const EACH: u32 = 300;
+    within(LIMIT, || {
+        let (to_two, to_one) = Socket::pair().unwrap();
+        let done = Barrier::new(2);
+        thread::scope(|scope| {
+            for (me, peer, socket) in [(1, 2, to_two), (2, 1, to_one)] {
+                let done = &done;
+                scope.spawn(move || {
+                    let mut inbox = wired(me, peer, socket);
+                    let _handle = inbox.handle().unwrap();
+                    for number in 0..EACH {
+                        inbox.send(pid(peer), &numbered(0, number)).unwrap();
+                    }
+                    receive_all(&mut inbox, 1, EACH);
+                    done.wait();
+                });
+            }
+        });
+    });
+}
+
+/// Another thread has brought something in already, and more is in the kernel.
+#[test]
+fn all_that_has_come_is_brought_in_though_another_thread_was_there_before() {
+    within(LIMIT, || {
+        let (mut one, mut two) = two_wired();
+        let handle = one.handle().unwrap();
+        one.tick().unwrap();
+        let mut both = || {
+            two.send(pid(1), &2_u32).unwrap();
+            handle.send(pid(1), &1_u32).unwrap();
+        };
+        both();
+        assert_eq!(one.tick().unwrap(), 2);
+        both();
+        assert_eq!(one.flush().unwrap(), 4);
+        both();
+        assert_eq!(one.info().unwrap().messages, 2);
+        both();
+        assert_eq!(one.unread(), 4);
+    });
+}
