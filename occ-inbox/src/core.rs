@@ -62,7 +62,7 @@ pub(crate) struct Core<C> {
     pub(crate) waiters: Waiters,
     /// Rung when another thread than the inbox's has brought something in, if somebody waits for that in an event loop.
     alarm: OnceCell<Bell>,
-    alarmed: bool,
+    alarmed: Cell<bool>,
 }
 
 /// Messages and losses, in the order in which they arrived.
@@ -214,7 +214,7 @@ impl<C: Connector> Core<C> {
             gone: false,
             waiters: Waiters::default(),
             alarm: OnceCell::new(),
-            alarmed: false,
+            alarmed: Cell::new(false),
         })
     }
 }
@@ -229,19 +229,26 @@ impl<C> Core<C> {
     #[inline]
     pub(crate) fn hand_over(&mut self, queue: &mut Queue) {
         self.arrivals.move_to(queue);
-        if std::mem::take(&mut self.alarmed)
+        if self.alarmed.take()
             && let Some(alarm) = self.alarm.get()
         {
             alarm.still();
         }
     }
 
-    /// Another thread than the inbox's has brought something in.
-    pub(crate) fn sound_alarm(&mut self) {
+    /// Something has happened that others may wait for. If it was not the inbox's own thread that did it, somebody who waits
+    /// for the inbox in an event loop may be one of them.
+    pub(crate) fn tell(&self, owner: bool) {
+        self.waiters.ring();
+        if !owner && !self.arrivals.is_empty() {
+            self.sound_alarm();
+        }
+    }
+
+    fn sound_alarm(&self) {
         if let Some(alarm) = self.alarm.get()
-            && !self.alarmed
+            && !self.alarmed.replace(true)
         {
-            self.alarmed = true;
             alarm.ring();
         }
     }
@@ -252,6 +259,10 @@ impl<C> Core<C> {
             None => {
                 let alarm = Bell::new()?;
                 let _ = self.alarm.set(alarm.clone());
+                // Of what was brought in before, nobody has been told.
+                if !self.arrivals.is_empty() {
+                    self.sound_alarm();
+                }
                 Ok(alarm)
             }
         }

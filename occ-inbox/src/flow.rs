@@ -72,6 +72,10 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn of(message: &Message) -> Load {
+        // Nobody could be made to wait with what the system says.
+        if message.is_from_system() {
+            return Load::default();
+        }
         Load {
             messages: 1,
             bytes: message.size(),
@@ -143,8 +147,8 @@ impl Flow {
         }
     }
 
-    pub(crate) fn rejects(&self) -> bool {
-        self.limits.policy == Policy::Reject
+    pub(crate) fn policy(&self) -> Policy {
+        self.limits.policy
     }
 
     /// What was too much, for whoever asks first.
@@ -255,9 +259,11 @@ impl<C: Connector> Core<C> {
         self.flow.arrived(load);
         if let Some(peer) = number.and_then(|number| self.peers.get_mut(number)) {
             let unread = &mut peer.unread;
-            if full {
-                unread.past = unread.past.saturating_add(load.bytes + load.messages);
-            }
+            unread.past = if full {
+                unread.past.saturating_add(load.bytes + load.messages)
+            } else {
+                0
+            };
             unread.load.add(load);
         }
     }
@@ -330,13 +336,9 @@ impl<C: Connector> Core<C> {
     }
 
     fn resume(&mut self, number: u64) {
-        let full = self.flow.all.fills(self.flow.whole());
         self.flow.paused.retain(|paused| *paused != number);
         if let Some(peer) = self.peers.get_mut(number) {
             peer.unread.paused = false;
-            if !full {
-                peer.unread.past = 0;
-            }
         }
         self.watch_or_close(number);
     }

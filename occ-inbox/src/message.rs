@@ -162,6 +162,10 @@ impl Message {
         }
     }
 
+    pub(crate) fn is_from_system(&self) -> bool {
+        matches!(self.content, Content::System { .. })
+    }
+
     /// From another process, in memory, without descriptors.
     pub(crate) fn is_sent(&self) -> bool {
         matches!(self.content, Content::Sent(_))

@@ -126,10 +126,11 @@ impl<C: Connector> Core<C> {
             return self.turn_away(peer);
         }
         let number = self.peers.insert(peer);
-        if self.flow.rejects()
+        let policy = self.flow.policy();
+        if policy == Policy::Reject
             && let Some(peer) = self.peers.get_mut(number)
         {
-            peer.tell_policy(Policy::Reject);
+            peer.tell_policy(policy);
         }
         self.watch_or_close(number);
     }

@@ -39,6 +39,8 @@ pub(crate) struct Peer {
     pub(crate) unread: Unread,
     /// It wants nobody to wait for room in its inbox.
     pub(crate) rejects: bool,
+    /// It has not been told what the policy here is, because somebody is in the middle of a message.
+    untold: bool,
     assembler: Assembler,
     /// Messages sent on it, to number their parts.
     sent: u32,
@@ -49,6 +51,8 @@ pub(crate) struct Peer {
     /// Descriptors have come on it. In a batch all of them are taken before the first is used, and there may not be room
     /// for as many.
     passes_fds: bool,
+    /// A datagram was lost with its descriptors, and what follows may be the rest of its message.
+    amid_lost: bool,
 }
 
 /// The longest datagram that is called short: in a batch of them none displaces another from where the processor has it
@@ -91,11 +95,13 @@ impl Peer {
             sender: None,
             unread: Unread::default(),
             rejects: false,
+            untold: false,
             assembler,
             sent: 0,
             has_more: false,
             sends_short: false,
             passes_fds: false,
+            amid_lost: false,
         }
     }
 
@@ -115,8 +121,7 @@ impl Peer {
             Err(ReceiveError::Frame(FrameError::FdsLost)) => {
                 // Nobody knows how long it was.
                 intake.count(1);
-                self.passes_fds = true;
-                return Arrival::Lost;
+                return self.lose();
             }
             Err(error) => return Arrival::Ended(Ending::Broken(error.into())),
         };
@@ -155,8 +160,7 @@ impl Peer {
                 }
                 Err(FrameError::FdsLost) => {
                     *counted += 1;
-                    self.passes_fds = true;
-                    Arrival::Lost
+                    self.lose()
                 }
                 Err(error) => Arrival::Ended(Ending::Broken(ReceiveError::from(error).into())),
             };
@@ -180,12 +184,31 @@ impl Peer {
             return None;
         }
         let (header, _, _) = Header::parse(datagram).ok()?;
-        ((header.kind, header.parts, header.flags) == (kind::USER, 1, 0)).then_some(header)
+        let whole = (header.kind, header.parts, header.flags) == (kind::USER, 1, 0);
+        self.amid_lost &= !whole;
+        whole.then_some(header)
+    }
+
+    /// A datagram is lost with its descriptors. Those come with the first part of a message.
+    fn lose(&mut self) -> Arrival {
+        self.passes_fds = true;
+        self.amid_lost = true;
+        Arrival::Lost
+    }
+
+    /// Whether it is a part of a message whose first part was lost.
+    fn is_of_lost(&mut self, datagram: &[u8]) -> bool {
+        self.amid_lost =
+            self.amid_lost && Header::parse(datagram).is_ok_and(|(header, _, _)| header.part > 0);
+        self.amid_lost
     }
 
     /// Any other datagram.
     fn assemble(&mut self, datagram: &[u8], fds: Vec<OwnedFd>) -> Arrival {
         self.passes_fds |= !fds.is_empty();
+        if self.is_of_lost(datagram) {
+            return Arrival::Part;
+        }
         match self.assembler.push(datagram, fds) {
             Ok(None) => Arrival::Part,
             Ok(Some(envelope)) => match envelope.kind {
@@ -205,9 +228,21 @@ impl Peer {
         }
     }
 
+    /// Nobody is in the middle of a message any more.
+    pub(crate) fn end_parts(&mut self, policy: Policy) {
+        self.sender = None;
+        if self.untold {
+            self.tell_policy(policy);
+        }
+    }
+
     /// Tells the peer whether to wait for room in this inbox. If there is none in its own socket it is not told, and
-    /// waits.
-    pub(crate) fn tell_policy(&self, policy: Policy) {
+    /// waits. In the middle of a message it would take that for a part of it, and is told afterwards.
+    pub(crate) fn tell_policy(&mut self, policy: Policy) {
+        self.untold = self.sender.is_some();
+        if self.untold {
+            return;
+        }
         if let Ok(packet) = Packet::of(WAITS, &(policy != Policy::Reject)) {
             let _ = packet.send_part(0, &self.socket, &[], Deadline::Now);
         }

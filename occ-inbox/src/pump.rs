@@ -141,10 +141,7 @@ impl<C: Connector> Site<'_, C> {
             };
             let came = hot | core.wait(wait, turn).map_err(epoll_failed)?;
             if came {
-                core.waiters.ring();
-                if !self.owner && !core.arrivals.is_empty() {
-                    core.sound_alarm();
-                }
+                core.tell(self.owner);
                 return Ok(true);
             }
             if core.down {

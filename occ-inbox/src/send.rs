@@ -229,11 +229,10 @@ impl<C: Connector> Site<'_, C> {
     ) -> Result<(), SendError> {
         let envelope = std::mem::take(packet).into_envelope_of(value)?;
         let mut core = self.hold.core();
+        let before = core.arrivals.len();
         core.arrivals.push(Message::sent(me, envelope));
-        core.waiters.ring();
-        if !self.owner {
-            core.sound_alarm();
-        }
+        core.count_since(before, None, true);
+        core.tell(self.owner);
         Ok(())
     }
 
@@ -265,6 +264,7 @@ impl<C: Connector> Site<'_, C> {
         turn: Option<u32>,
         attempt: impl Fn(&Socket) -> Result<(), occ_sck::SendError>,
     ) -> Result<Sending, SendError> {
+        let owner = self.owner;
         loop {
             let mut core = self.core();
             // It may have ended while we waited.
@@ -293,7 +293,7 @@ impl<C: Connector> Site<'_, C> {
                     // What it had sent before it closed is still to be received.
                     let standing = core.close(number).unwrap_or(Standing::Broken);
                     core.standing.insert(to, standing);
-                    core.waiters.ring();
+                    core.tell(owner);
                     return Ok(Sending::Ended);
                 }
                 // A long message goes as a descriptor, and the kernel lets a user without privileges have so many under
@@ -327,6 +327,10 @@ impl<C: Connector> Site<'_, C> {
     ) -> Result<(), SendError> {
         let shared = self.hold.is_shared();
         let mut core = self.hold.core();
+        // Another thread may have heard of that, and epoll tells nobody else.
+        if core.down {
+            return Err(SendError::SystemDown);
+        }
         core.cool_or_close();
         core.resume_all(true);
         let Some(peer) = core.peers.get_mut(number) else {
@@ -401,7 +405,7 @@ impl<C: Connector> Site<'_, C> {
         // The other one may have asked first, and the answer may be here.
         if core.connector_is_readable() {
             core.hear();
-            core.waiters.ring();
+            core.tell(self.owner);
         }
         if let Some(answer) = answer(&core, ask, to) {
             return answer;
@@ -441,15 +445,17 @@ struct Underway<'a, 'b, C: Connector> {
 
 impl<C: Connector> Drop for Underway<'_, '_, C> {
     fn drop(&mut self) {
+        let owner = self.site.owner;
         let mut core = self.site.core();
+        let policy = core.flow.policy();
         if self.is_half {
             // The peer would take the next message for the rest of this one.
             core.close(self.number);
             core.standing.entry(self.to).or_insert(Standing::Broken);
         } else if let Some(peer) = core.peers.get_mut(self.number) {
-            peer.sender = None;
+            peer.end_parts(policy);
         }
-        core.waiters.ring();
+        core.tell(owner);
     }
 }
 

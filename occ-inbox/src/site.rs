@@ -51,7 +51,7 @@ impl<C: Connector> Site<'_, C> {
             };
             let heard = core.attend(wait);
             if heard != Ok(false) {
-                core.waiters.ring();
+                core.tell(self.owner);
                 // It may have been the last that we waited for.
                 match (heard, done(&mut core)) {
                     (_, Some(answer)) => return Ok(Some(answer)),

@@ -4,11 +4,12 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use occ_inbox::{Inbox, Socket, Wired};
+use occ_inbox::{Connector, Deadline, Inbox, Refusal, Socket, Wired};
 use occ_test_support::{LIMIT, within};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
+use crate::switchboard::{Ask, Ended, Line, Tell, next, say};
 use crate::{pid, put};
 
 const NOW: Duration = Duration::ZERO;
@@ -19,7 +20,13 @@ fn wired() -> (Inbox<Wired>, Socket) {
     (one, theirs)
 }
 
-fn is_readable(inbox: &Inbox<Wired>) -> bool {
+/// An inbox whose coordinator the test plays.
+fn line() -> (Socket, Inbox<Line>) {
+    let (board, line) = Socket::pair().unwrap();
+    (board, Line::inbox(pid(1), line))
+}
+
+fn is_readable<C: Connector>(inbox: &Inbox<C>) -> bool {
     let mut fds = [PollFd::new(inbox, PollFlags::IN)];
     poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
 }
@@ -70,6 +77,74 @@ fn it_is_readable_when_another_thread_has_brought_something_in() {
             assert!(!is_readable(&one));
             assert_eq!(one.receive_timeout(NOW).unwrap(), Some(round));
         }
+    });
+}
+
+/// News of the system that another thread has heard, while it asked for a connection.
+#[test]
+fn it_is_readable_when_another_thread_has_heard_what_the_system_says() {
+    within(LIMIT, || {
+        let (board, mut one) = line();
+        assert_eq!(one.tick().unwrap(), 0);
+        let handle = one.handle().unwrap();
+        assert!(!is_readable(&one));
+        for serial in 10..110 {
+            thread::scope(|scope| {
+                let asking = scope.spawn(|| handle.send(pid(serial), &1_u8));
+                let asked = next(&board, Deadline::Never).unwrap().unwrap();
+                assert!(matches!(asked.decode().unwrap(), Ask::Connect { .. }));
+                let why = Refusal::NoProcess;
+                let who = pid(1000 + serial);
+                say(&board, &Tell::Ended { who }, &[]);
+                let peer = pid(serial);
+                say(&board, &Tell::Refused { peer, why }, &[]);
+                asking.join().unwrap().unwrap_err();
+            });
+            // Nothing more comes: whoever does not know of it now never will.
+            assert!(is_readable(&one), "{serial}");
+            assert_eq!(one.tick().unwrap(), 1);
+            assert!(!is_readable(&one));
+            assert_eq!(
+                one.receive_timeout(NOW).unwrap(),
+                Some(Ended(pid(1000 + serial)))
+            );
+        }
+    });
+}
+
+/// Of what has come before somebody first waits for it he has not been told either.
+#[test]
+fn it_is_readable_from_the_first_if_something_has_been_brought_in_already() {
+    within(LIMIT, || {
+        let (mut one, _two) = wired();
+        one.tick().unwrap();
+        let handle = one.handle().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| handle.send(pid(1), &1_u32).unwrap());
+        });
+        assert!(is_readable(&one));
+        assert_eq!(one.tick().unwrap(), 1);
+        assert!(!is_readable(&one));
+    });
+}
+
+/// A thread finds that a peer has gone, and takes in what that one had sent.
+#[test]
+fn it_is_readable_when_another_thread_has_found_the_end_of_a_connection() {
+    within(LIMIT, || {
+        let (mut one, two) = wired();
+        one.tick().unwrap();
+        let handle = one.handle().unwrap();
+        assert!(!is_readable(&one));
+        put(&two, &1_u32);
+        drop(two);
+        thread::scope(|scope| {
+            scope.spawn(|| handle.send(pid(2), &1_u8).unwrap_err());
+        });
+        assert!(is_readable(&one));
+        assert_eq!(one.tick().unwrap(), 1);
+        assert!(!is_readable(&one));
+        assert_eq!(one.receive_timeout(NOW).unwrap(), Some(1_u32));
     });
 }
 

@@ -221,3 +221,67 @@ fn who_floods_another_with_descriptors_waits_and_that_one_goes_on() {
         assert!(one.receive_any_timeout(NOW).unwrap().is_none());
     }));
 }
+
+/// Its first part is lost with the descriptor. The others still come, and belong to nothing.
+#[test]
+fn a_long_message_whose_descriptor_is_lost_takes_none_of_the_others_with_it() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(200);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let null = File::open("/dev/null").unwrap();
+        let value = (Fd(null), Bytes(vec![7; 3 * PART]));
+        let packet = Packet::of(kind::USER, &value).unwrap();
+        let put_long = || {
+            for part in 0..packet.parts() {
+                packet.send_part(part, &two, &[], Deadline::Now).unwrap();
+            }
+        };
+        put(&two, &1_u32);
+        put_long();
+        put(&two, &2_u32);
+        let mut exhausted = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            exhausted.push(file);
+        }
+        assert_eq!(one.receive::<u32>().unwrap(), 1);
+        let error = one.receive::<u32>().unwrap_err();
+        let lost =
+            matches!(error, ReceiveError::NoDescriptor { from: Some(from) } if from == pid(2));
+        assert!(lost, "{error}");
+        assert_eq!(one.receive::<u32>().unwrap(), 2);
+
+        drop(exhausted);
+        put_long();
+        let (_, bytes): (Fd<File>, Bytes) = one.receive().unwrap();
+        assert_eq!(bytes.len(), 3 * PART);
+    }));
+}
+
+/// A part that belongs to nothing is what no inbox sends, if nothing was lost just before.
+#[test]
+fn a_part_of_nothing_breaks_a_connection_on_which_something_was_lost_long_before() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(200);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        put(&two, &Fd(File::open("/dev/null").unwrap()));
+        put(&two, &1_u32);
+        let packet = Packet::of(kind::USER, &Bytes(vec![7; 3 * PART])).unwrap();
+        packet.send_part(1, &two, &[], Deadline::Now).unwrap();
+        let mut exhausted = Vec::new();
+        while let Ok(file) = File::open("/dev/null") {
+            exhausted.push(file);
+        }
+        let error = one.receive::<u32>().unwrap_err();
+        assert!(
+            matches!(error, ReceiveError::NoDescriptor { .. }),
+            "{error}"
+        );
+        assert_eq!(one.receive::<u32>().unwrap(), 1);
+        let error = one.receive::<u32>().unwrap_err();
+        assert!(matches!(error, ReceiveError::Broken { .. }), "{error}");
+    }));
+}

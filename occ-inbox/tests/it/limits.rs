@@ -1,14 +1,19 @@
 //! How much may wait in an inbox, and what happens when that is too much.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use occ_inbox::{Bytes, Inbox, InboxLimits, Policy, ReceiveError, SendError, Socket, Wired};
+use occ_inbox::{
+    Bytes, Event, Inbox, InboxLimits, Message, Policy, ReceiveError, SendError, Socket, Wired,
+};
 use occ_sck::PART;
 use occ_test_support::{LIMIT, within};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::switchboard::{Line, Switchboard};
+use crate::switchboard::{Ended, Line, Switchboard};
 use crate::{pid, put};
 
 const NOW: Duration = Duration::ZERO;
@@ -294,5 +299,153 @@ fn fill_count(socket: &Socket) -> u32 {
 fn a_ring_of_100_that_all_send_first_goes_round() {
     within(LIMIT * 2, || {
         ring(100, 1_000, messages(1_000, Policy::Block), 1_000)
+    });
+}
+
+/// What a process sends to itself waits, too: it neither makes room nor needs none.
+#[test]
+fn what_one_sends_to_oneself_is_counted_once_when_it_comes_and_once_when_it_goes() {
+    within(LIMIT, || {
+        let (mut one, ends) = connected(1, messages(10, Policy::Block));
+        for number in 0..100_u32 {
+            put(&ends[0], &number);
+        }
+        assert_eq!(one.tick().unwrap(), 10);
+        for _ in 0..5 {
+            for number in 0..10_u64 {
+                one.send(pid(1), &number).unwrap();
+                assert_eq!(one.receive::<u64>().unwrap(), number);
+            }
+            assert_eq!(one.tick().unwrap(), 10);
+        }
+        for number in 0..100_u32 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+        // And it takes room.
+        for number in 0..10_u64 {
+            one.send(pid(1), &number).unwrap();
+        }
+        for number in 0..100_u32 {
+            put(&ends[0], &number);
+        }
+        assert_eq!(one.tick().unwrap(), 20);
+    });
+}
+
+/// Messages from the system come whatever the limits are, and make no room when they are received.
+#[test]
+fn what_the_system_says_is_no_part_of_what_is_limited() {
+    within(LIMIT, || {
+        let (mut one, two) = crate::one_and_two();
+        one.set_limits(messages(10, Policy::Block));
+        for number in 0..100_u32 {
+            put(&two, &number);
+        }
+        assert_eq!(one.tick().unwrap(), 10);
+        for serial in 100..120 {
+            let ended = Message::about_end(pid(serial), Ended(pid(serial)));
+            one.connector().say(Event::Message(ended));
+            assert_eq!(one.receive::<Ended>().unwrap(), Ended(pid(serial)));
+        }
+        assert_eq!(one.tick().unwrap(), 10);
+        // Nor when they are counted anew.
+        let ended = Message::about_end(pid(99), Ended(pid(99)));
+        one.connector().say(Event::Message(ended));
+        assert_eq!(one.tick().unwrap(), 11);
+        one.retain(|_| true);
+        assert_eq!(one.receive::<Ended>().unwrap(), Ended(pid(99)));
+        assert_eq!(one.tick().unwrap(), 10);
+        for number in 0..100_u32 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+    });
+}
+
+/// Each time anew: what was read past the limit before has long been received.
+#[test]
+fn who_waits_for_room_again_and_again_reads_as_much_past_the_limit_each_time() {
+    within(LIMIT, || {
+        let (mut one, ends) = connected(2, messages(1, Policy::Block));
+        let [two, _three] = ends.try_into().unwrap();
+        let (socket, _other) = Socket::pair().unwrap();
+        let some = fill_count(&socket) / 2;
+        while one.try_send(pid(3), &()).is_ok() {}
+        // Far more than a MiB in all.
+        for _ in 0..5_000 / some {
+            for number in 0..some {
+                put(&two, &(number, Bytes(vec![0; 1000])));
+            }
+            while one.len() < some as usize {
+                let limit = Duration::from_millis(1);
+                one.send_timeout(pid(3), &(), limit).unwrap_err();
+            }
+            for number in 0..some {
+                assert_eq!(one.receive::<(u32, Bytes)>().unwrap().0, number);
+            }
+        }
+    });
+}
+
+/// So long that it is encoded once more when it is sent; and then it halts amid its parts.
+#[derive(Default)]
+struct Halts {
+    encoded: AtomicU32,
+    gates: Option<(Barrier, Barrier)>,
+    len: usize,
+}
+
+impl Serialize for Halts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(2)?;
+        tuple.serialize_element(&Bytes(vec![1; 5 * PART]))?;
+        if self.encoded.fetch_add(1, Ordering::Relaxed) == 1
+            && let Some((amid, on)) = &self.gates
+        {
+            amid.wait();
+            on.wait();
+        }
+        tuple.serialize_element(&Bytes(vec![2; 40 * PART]))?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Halts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Halts, D::Error> {
+        let (first, second) = <(Bytes, Bytes)>::deserialize(deserializer)?;
+        let len = first.len() + second.len();
+        Ok(Halts {
+            len,
+            ..Halts::default()
+        })
+    }
+}
+
+/// The owner of the inbox has something to say of its own on a connection on which a thread is amid a message.
+#[test]
+fn a_policy_that_is_told_amid_a_long_message_of_another_thread_does_not_break_it() {
+    within(LIMIT, || {
+        let (to_two, to_one) = Socket::pair().unwrap();
+        let mut one = Inbox::new(pid(1), Wired::new([(pid(2), to_two)]).unwrap()).unwrap();
+        let mut two = Inbox::new(pid(2), Wired::new([(pid(1), to_one)]).unwrap()).unwrap();
+        one.tick().unwrap();
+        two.tick().unwrap();
+        let handle = one.handle().unwrap();
+        let halts = Halts {
+            gates: Some((Barrier::new(2), Barrier::new(2))),
+            ..Halts::default()
+        };
+        let (amid, on) = halts.gates.as_ref().unwrap();
+        thread::scope(|scope| {
+            let sending = scope.spawn(|| handle.send(pid(2), &halts));
+            // Its first parts are on their way.
+            amid.wait();
+            one.set_limits(messages(1, Policy::Reject));
+            on.wait();
+            assert_eq!(two.receive::<Halts>().unwrap().len, 45 * PART);
+            sending.join().unwrap().unwrap();
+        });
+        // It has been told since.
+        let sent = (0_u32..).find(|number| two.send(pid(1), number).is_err());
+        assert!(sent > Some(0));
     });
 }

@@ -1,16 +1,19 @@
 //! Several threads send as one process; one receives.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
-use occ_inbox::{Bytes, Handle, Inbox, SendError, Socket, Wired};
+use occ_inbox::{
+    Bytes, Connector, Deadline, Handle, Inbox, ReceiveError, SendError, Socket, Wired,
+};
 use occ_sck::PART;
 use occ_test_support::stress::times;
 use occ_test_support::{LIMIT, within};
 
-use crate::switchboard::{Line, Switchboard};
+use crate::switchboard::{Line, Switchboard, Tell, say};
 use crate::{assert_empty, pid};
 
 const NOW: Duration = Duration::ZERO;
@@ -186,8 +189,8 @@ fn threads_that_all_send_first_have_one_connection_and_answers_of_their_own() {
 }
 
 /// Sends until there is no more room, and then once more.
-fn stuck(handle: &Handle<Wired>) -> SendError {
-    let long = Bytes(vec![0; PART]);
+fn stuck<C: Connector>(handle: &Handle<C>, len: usize) -> SendError {
+    let long = Bytes(vec![0; len]);
     loop {
         if let Err(error) = handle.send(pid(2), &long) {
             return error;
@@ -201,7 +204,7 @@ fn a_thread_that_waits_for_room_is_told_when_the_peer_ends() {
         let (mut one, two) = two_wired();
         let handle = one.handle().unwrap();
         thread::scope(|scope| {
-            let stuck = scope.spawn(|| stuck(&handle));
+            let stuck = scope.spawn(|| stuck(&handle, PART));
             let full = || handle.try_send(pid(2), &Bytes(vec![0; 1000])).is_err();
             while !full() {
                 thread::yield_now();
@@ -219,7 +222,7 @@ fn a_thread_that_waits_for_room_is_told_when_its_own_inbox_ends() {
         let (mut one, mut two) = two_wired();
         let handle = one.handle().unwrap();
         thread::scope(|scope| {
-            let stuck = scope.spawn(|| stuck(&handle));
+            let stuck = scope.spawn(|| stuck(&handle, PART));
             let full = || handle.try_send(pid(2), &Bytes(vec![0; 1000])).is_err();
             while !full() {
                 thread::yield_now();
@@ -238,6 +241,37 @@ fn a_thread_that_waits_for_room_is_told_when_its_own_inbox_ends() {
         while two.receive_any_timeout(NOW).unwrap().is_some() {}
         let error = two.send(pid(1), &1_u8).unwrap_err();
         assert!(matches!(error, SendError::NoProcess { .. }), "{error}");
+    });
+}
+
+/// Whoever has heard of it may be another thread.
+#[test]
+fn a_thread_that_waits_for_room_is_told_when_another_has_heard_that_the_system_is_down() {
+    within(LIMIT, || {
+        for round in 0..times(20) {
+            let long = round % 2 == 0;
+            let (board, line) = Socket::pair().unwrap();
+            let mut one = Line::inbox(pid(1), line);
+            let (end, two) = Socket::pair().unwrap();
+            say(&board, &Tell::Connected { peer: pid(2) }, &[end.as_fd()]);
+            drop(end);
+            assert_eq!(one.attend(Deadline::Never), Ok(true));
+            let handle = one.handle().unwrap();
+            thread::scope(|scope| {
+                let (len, sender) = (if long { 1000 * PART } else { PART }, &handle);
+                let stuck = scope.spawn(move || stuck(sender, len));
+                let full = || handle.try_send(pid(2), &Bytes(vec![0; 1000])).is_err();
+                while !full() {
+                    thread::yield_now();
+                }
+                drop(board);
+                let error = one.receive::<u8>().unwrap_err();
+                assert!(matches!(error, ReceiveError::SystemDown), "{error}");
+                let error = stuck.join().unwrap();
+                assert!(matches!(error, SendError::SystemDown), "{error}");
+            });
+            drop(two);
+        }
     });
 }
 
