@@ -62,11 +62,11 @@ use crate::messages::receiving;
 macro_rules! receive {
     (since $mark:expr; $($arms:tt)+) => {
         $crate::__receive!(@arm [
-            { Some(::core::convert::Into::<$crate::Mark>::into($mark)) } ($crate::__select)
+            { ::core::option::Option::Some(::core::convert::Into::<$crate::Mark>::into($mark)) } ($crate::__select)
         ] {} [] $($arms)+)
     };
     ($($arms:tt)+) => {
-        $crate::__receive!(@arm [{ None } ($crate::__select)] {} [] $($arms)+)
+        $crate::__receive!(@arm [{ ::core::option::Option::None } ($crate::__select)] {} [] $($arms)+)
     };
 }
 

@@ -139,20 +139,21 @@ impl<C: Connector> Inbox<C> {
 macro_rules! receive {
     ($inbox:expr; since $mark:expr; $($arms:tt)+) => {
         $crate::__receive!(@arm [
-            { Some(::core::convert::Into::<$crate::Mark>::into($mark)) }
+            { ::core::option::Option::Some(::core::convert::Into::<$crate::Mark>::into($mark)) }
             (|range, keys, look| $inbox.select(range, keys, look))
         ] {} [] $($arms)+)
     };
     ($inbox:expr; $($arms:tt)+) => {
         $crate::__receive!(@arm [
-            { None }
+            { ::core::option::Option::None }
             (|range, keys, look| $inbox.select(range, keys, look))
         ] {} [] $($arms)+)
     };
 }
 
 /// `@arm [since, how to select] { arms so far } [+ 1 for each] the rest`: takes one arm after the other apart, because a
-/// pattern that a colon follows is no pattern to `macro_rules`.
+/// pattern that a colon follows is no pattern to `macro_rules`. Several words at a time, because each step counts against the
+/// `recursion_limit` of who uses it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __receive {
@@ -169,22 +170,59 @@ macro_rules! __receive {
     (@pattern $with:tt $arms:tt $number:tt $pattern:tt : $($rest:tt)*) => {
         $crate::__receive!(@type $with $arms $number $pattern [] $($rest)*)
     };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt : $($rest:tt)*) => {
+        $crate::__receive!(@type $with $arms $number [$($pattern)* $a] [] $($rest)*)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt : $($rest:tt)*) => {
+        $crate::__receive!(@type $with $arms $number [$($pattern)* $a $b] [] $($rest)*)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt $c:tt : $($rest:tt)*) => {
+        $crate::__receive!(@type $with $arms $number [$($pattern)* $a $b $c] [] $($rest)*)
+    };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] => $($rest:tt)*) => {
         $crate::__arm_without_a_type!($($pattern)*)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt => $($rest:tt)*) => {
+        $crate::__arm_without_a_type!($($pattern)* $a)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt => $($rest:tt)*) => {
+        $crate::__arm_without_a_type!($($pattern)* $a $b)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt $c:tt => $($rest:tt)*) => {
+        $crate::__arm_without_a_type!($($pattern)* $a $b $c)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt $c:tt $d:tt $($rest:tt)*) => {
+        $crate::__receive!(@pattern $with $arms $number [$($pattern)* $a $b $c $d] $($rest)*)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $next:tt $($rest:tt)*) => {
         $crate::__receive!(@pattern $with $arms $number [$($pattern)* $next] $($rest)*)
     };
 
-    (@type $with:tt $arms:tt $number:tt $pattern:tt $type:tt if $guard:expr => $($rest:tt)*) => {
-        $crate::__receive!(@body $with $arms $number
-            { $pattern $type [$guard] [#[allow(unused_variables)]] } $($rest)*)
+    (@type $with:tt $arms:tt $number:tt $pattern:tt [] $type:ty => $($rest:tt)*) => {
+        $crate::__receive!(@body $with $arms $number { $pattern [$type] [true] [] } $($rest)*)
     };
-    (@type $with:tt $arms:tt $number:tt $pattern:tt $type:tt => $($rest:tt)*) => {
-        $crate::__receive!(@body $with $arms $number { $pattern $type [true] [] } $($rest)*)
+    (@type $with:tt $arms:tt $number:tt $pattern:tt $type:tt if $($rest:tt)*) => {
+        $crate::__receive!(@guard $with $arms $number $pattern $type $($rest)*)
+    };
+    (@type $with:tt $arms:tt $number:tt $pattern:tt [$($type:tt)*] $a:tt if $($rest:tt)*) => {
+        $crate::__receive!(@guard $with $arms $number $pattern [$($type)* $a] $($rest)*)
+    };
+    (@type $with:tt $arms:tt $number:tt $pattern:tt [$($type:tt)*] $a:tt $b:tt if $($rest:tt)*) => {
+        $crate::__receive!(@guard $with $arms $number $pattern [$($type)* $a $b] $($rest)*)
+    };
+    (@type $with:tt $arms:tt $number:tt $pattern:tt [$($type:tt)*] $a:tt $b:tt $c:tt if $($rest:tt)*) => {
+        $crate::__receive!(@guard $with $arms $number $pattern [$($type)* $a $b $c] $($rest)*)
+    };
+    (@type $with:tt $arms:tt $number:tt $pattern:tt [$($type:tt)*] $a:tt $b:tt $c:tt $d:tt $($rest:tt)*) => {
+        $crate::__receive!(@type $with $arms $number $pattern [$($type)* $a $b $c $d] $($rest)*)
     };
     (@type $with:tt $arms:tt $number:tt $pattern:tt [$($type:tt)*] $next:tt $($rest:tt)*) => {
         $crate::__receive!(@type $with $arms $number $pattern [$($type)* $next] $($rest)*)
+    };
+
+    (@guard $with:tt $arms:tt $number:tt $pattern:tt $type:tt $guard:expr => $($rest:tt)*) => {
+        $crate::__receive!(@body $with $arms $number
+            { $pattern $type [$guard] [#[allow(unused_variables)]] } $($rest)*)
     };
 
     (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:block , $($rest:tt)*) => {
@@ -214,10 +252,12 @@ macro_rules! __receive {
         let keys = [$($crate::select::key_of::<$($type)+>()),+];
         let look = |offer: &mut $crate::select::Offer<'_>| -> $crate::select::Answer {
             $(
-                if let Some(value) = offer.take::<$($type)+>() {
+                if let ::core::option::Option::Some(value) = offer.take::<$($type)+>() {
                     let value = match value {
-                        Ok(value) => value,
-                        Err(error) => return Some(Err(error)),
+                        ::core::result::Result::Ok(value) => value,
+                        ::core::result::Result::Err(error) => {
+                            return ::core::option::Option::Some(::core::result::Result::Err(error));
+                        }
                     };
                     let mut matches = false;
                     // The guard sees the parts of the value as the body will, and moves none of them.
@@ -229,18 +269,20 @@ macro_rules! __receive {
                     };
                     offer.put_back(value);
                     if matches {
-                        return Some(Ok($($number)*));
+                        return ::core::option::Option::Some(::core::result::Result::Ok($($number)*));
                     }
                 }
             )+
-            None
+            ::core::option::Option::None
         };
         #[allow(clippy::redundant_closure_call)]
         match ($($select)*)(range, &keys, look) {
-            Err(error) => Err(error),
-            Ok(None) => $crate::__receive!(@after $($after)?),
+            ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
+            ::core::result::Result::Ok(::core::option::Option::None) => {
+                $crate::__receive!(@after $($after)?)
+            }
             #[allow(unused_variables)]
-            Ok(Some((taken, arm))) => {
+            ::core::result::Result::Ok(::core::option::Option::Some((taken, arm))) => {
                 let value;
                 $(
                     if arm == $($number)* {
@@ -259,20 +301,20 @@ macro_rules! __receive {
                     ::core::unreachable!()
                 }
                 #[allow(unreachable_code)]
-                let value = Ok(value);
+                let value = ::core::result::Result::Ok(value);
                 value
             }
         }
     }};
 
-    (@limit) => { None };
-    (@limit $limit:expr) => { Some($limit) };
-    (@after) => { Err($crate::ReceiveError::SystemDown) };
+    (@limit) => { ::core::option::Option::None };
+    (@limit $limit:expr) => { ::core::option::Option::Some($limit) };
+    (@after) => { ::core::result::Result::Err($crate::ReceiveError::SystemDown) };
     (@after $after:expr) => {{
         #[allow(clippy::diverging_sub_expression)]
         let value = $after;
         #[allow(unreachable_code)]
-        let value = Ok(value);
+        let value = ::core::result::Result::Ok(value);
         value
     }};
 }
