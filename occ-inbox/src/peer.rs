@@ -126,6 +126,11 @@ impl Peer {
             Err(error) => return Arrival::Ended(Ending::Broken(error.into())),
         };
         intake.count(len);
+        if self.begins_long(intake.datagram(len))
+            && let Some(body) = intake.body()
+        {
+            self.assembler.lend(body);
+        }
         let datagram = intake.datagram(len);
         match self.whole(datagram) {
             Some(header) if fds.is_empty() => {
@@ -187,6 +192,13 @@ impl Peer {
         let whole = (header.kind, header.parts, header.flags) == (kind::USER, 1, 0);
         self.amid_lost &= !whole;
         whole.then_some(header)
+    }
+
+    /// Whether it is the first of several parts.
+    fn begins_long(&self, datagram: &[u8]) -> bool {
+        datagram.len() > SHORT
+            && !self.assembler.is_partial()
+            && Header::parse(datagram).is_ok_and(|(header, _, _)| header.parts > 1)
     }
 
     /// A datagram is lost with its descriptors. Those come with the first part of a message.

@@ -16,6 +16,9 @@ const READ: u64 = 1 << 20;
 /// Receive buffers that are kept for the next messages. To the processor a new one is cold.
 const SPARE: usize = 4;
 
+/// A message of several parts whose memory is kept for the next has so many bytes.
+const BODY: Range<usize> = 512 << 10..4 << 20;
+
 /// The name of a type and an encoded value of it, somewhere in memory that is theirs.
 #[derive(Debug)]
 pub(crate) struct Sent {
@@ -119,6 +122,8 @@ pub(crate) struct Intake {
     /// Empty, or as long as a datagram can be.
     buffer: Vec<u8>,
     spare: Vec<Vec<u8>>,
+    /// The memory of a message of several parts, for the next.
+    body: Option<Vec<u8>>,
     /// Where many are received at once, once there are many.
     batch: Option<Box<Batch>>,
     received: u64,
@@ -167,8 +172,17 @@ impl Intake {
         }
     }
 
+    /// Memory for a message of several parts, if there is some.
+    pub(crate) fn body(&mut self) -> Option<Vec<u8>> {
+        self.body.take()
+    }
+
     /// Takes back the memory of a message that nobody needs any more.
     pub(crate) fn give_back(&mut self, sent: Sent) {
+        if BODY.contains(&sent.bytes.capacity()) {
+            self.body = Some(sent.bytes);
+            return;
+        }
         if sent.bytes.len() > MAX_DATAGRAM && self.spare.len() < SPARE {
             self.spare.push(sent.bytes);
         }

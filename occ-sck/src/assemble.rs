@@ -36,6 +36,8 @@ impl Default for Limits {
 pub struct Assembler {
     limits: Limits,
     partial: Option<Partial>,
+    /// Memory for the next message.
+    lent: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,15 @@ impl Assembler {
         Assembler {
             limits,
             partial: None,
+            lent: Vec::new(),
         }
+    }
+
+    /// Gives memory that the next message of several parts is put together in, if it is one piece. That of a message that has been
+    /// decoded is good for the next: new memory of that length comes from the kernel page by page, each of which costs
+    /// as much as a datagram.
+    pub fn lend(&mut self, memory: Vec<u8>) {
+        self.lent = memory;
     }
 
     /// True when a message has begun and not ended: the peer died in the middle of it, if it has died.
@@ -143,7 +153,7 @@ impl Assembler {
         let partial = Partial {
             first: header,
             next: 1,
-            payload: Payload::begin(name, payload, header.total),
+            payload: Payload::begin(name, payload, &header, &mut self.lent),
             fds,
         };
         if header.parts == 1 {
@@ -211,7 +221,8 @@ impl Partial {
 }
 
 impl Payload {
-    fn begin(name: &str, payload: &[u8], total: u64) -> Payload {
+    fn begin(name: &str, payload: &[u8], header: &Header, lent: &mut Vec<u8>) -> Payload {
+        let total = header.total;
         if total > ONE_PIECE {
             let mut segments = Segments::new();
             segments.push(payload, total);
@@ -219,7 +230,13 @@ impl Payload {
             return Payload::Segments { name, segments };
         }
         let room = total.min(TRUSTED) as usize;
-        let mut bytes = Vec::with_capacity(name.len() + room.max(payload.len()));
+        let mut bytes = if header.parts > 1 {
+            std::mem::take(lent)
+        } else {
+            Vec::new()
+        };
+        bytes.clear();
+        bytes.reserve_exact(name.len() + room.max(payload.len()));
         bytes.extend_from_slice(name.as_bytes());
         bytes.extend_from_slice(payload);
         Payload::OnePiece(bytes)

@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 
 use occ_sck::{
-    Assembler, Body, Bytes, Envelope, FrameError, Header, Limits, MAX_NAME, PART, TypeKey, kind,
+    Assembler, Body, Bytes, Deadline, Envelope, FrameError, Header, Limits, MAX_DATAGRAM, MAX_NAME,
+    PART, Packet, Received, Socket, TypeKey, decode, kind,
 };
 use proptest::prelude::*;
 
@@ -285,4 +286,41 @@ fn what_is_over_the_limit_is_refused_at_its_first_part() {
         limit: LIMIT,
     };
     assert_eq!(error, over);
+}
+
+/// The memory that a message of several parts is put together in, where some was lent before.
+#[test]
+fn memory_that_is_lent_is_used_for_a_message_of_several_parts_and_for_no_other() {
+    let put = |assembler: &mut Assembler, len: usize| {
+        let packet = Packet::of(0, &Bytes(vec![7; len])).unwrap();
+        let (a, b) = Socket::pair().unwrap();
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        let mut whole = None;
+        for part in 0..packet.parts() {
+            packet.send_part(part, &a, &[], Deadline::Now).unwrap();
+            let Received::Datagram { len, .. } = b
+                .receive(&mut buffer, &mut Vec::new(), Deadline::Now)
+                .unwrap()
+            else {
+                panic!("a part was sent");
+            };
+            whole = assembler.push(&buffer[..len], Vec::new()).unwrap();
+        }
+        match whole.unwrap().body {
+            Body::Inline { bytes, at } => {
+                let value: Bytes = decode(&bytes[at..]).unwrap();
+                assert_eq!(value, Bytes(vec![7; len]));
+                bytes.as_ptr()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut assembler = Assembler::default();
+    // What was in it before is not in the message.
+    let memory = vec![1; 1 << 20];
+    let place = memory.as_ptr();
+    assembler.lend(memory);
+    assert_ne!(put(&mut assembler, 10), place);
+    assert_eq!(put(&mut assembler, 3 * PART), place);
+    assert_ne!(put(&mut assembler, 3 * PART), place);
 }
