@@ -151,6 +151,11 @@ impl Message {
             .ok_or_else(|| self.wrong_type::<T>())
     }
 
+    /// There may be descriptors in its value.
+    pub(crate) fn carries_fds(&self) -> bool {
+        matches!(&self.content, Content::Whole(envelope) if !envelope.fds.is_empty())
+    }
+
     /// Descriptors that it holds.
     pub(crate) fn fds(&self) -> u64 {
         match &self.content {

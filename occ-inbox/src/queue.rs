@@ -24,7 +24,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The value, decoded once however often it is looked at.
+    /// The value, decoded once however often it is looked at, if it has no descriptors.
     pub(crate) fn value<T: Receive>(&mut self) -> Result<&T, DecodeError> {
         if !self.value.as_ref().is_some_and(|value| value.is::<T>()) {
             self.value = Some(Box::new(self.message.decode::<T>()?));
@@ -47,6 +47,14 @@ impl Held {
     /// Keeps the value for whoever looks next.
     pub(crate) fn put_value<T: 'static>(&mut self, value: T) {
         self.value = Some(Box::new(value));
+    }
+
+    /// Nobody has taken it. A value with descriptors is not kept: they are duplicates, and of those that wait there may be as
+    /// many as there is room for.
+    pub(crate) fn refused(&mut self) {
+        if self.message.carries_fds() {
+            self.value = None;
+        }
     }
 
     /// The message, and the value if it has been decoded.

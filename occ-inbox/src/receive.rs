@@ -89,7 +89,11 @@ impl<C: Connector> Inbox<C> {
     ) -> Result<Option<T>, ReceiveError> {
         let keys = [TypeKey::of::<T>()];
         let found = self.wait_for(scan, Wanted::OneOf(&keys), |held| match held.value::<T>() {
-            Ok(value) => accept(value).then_some(Ok(())),
+            Ok(value) if accept(value) => Some(Ok(())),
+            Ok(_) => {
+                held.refused();
+                None
+            }
             Err(error) => Some(Err(error)),
         })?;
         match found {

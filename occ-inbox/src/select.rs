@@ -81,7 +81,11 @@ impl<C: Connector> Inbox<C> {
         let from = since.map_or(0, |mark| mark.place_for(self.me));
         let deadline = Deadline::from(limit);
         let found = self.wait_for(Scan { from, deadline }, Wanted::OneOf(keys), |held| {
-            look(&mut Offer(held))
+            let answer = look(&mut Offer(held));
+            if answer.is_none() {
+                held.refused();
+            }
+            answer
         })?;
         match found {
             Some((held, Ok(arm))) => Ok(Some((Taken(held), arm))),

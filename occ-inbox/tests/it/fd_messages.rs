@@ -285,3 +285,38 @@ fn a_part_of_nothing_breaks_a_connection_on_which_something_was_lost_long_before
         assert!(matches!(error, ReceiveError::Broken { .. }), "{error}");
     }));
 }
+
+/// Half of the room may wait; what is looked at is closed again before the next is.
+#[test]
+fn as_many_descriptors_as_may_wait_can_be_looked_at_and_none_is_lost() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        const COUNT: u32 = 99;
+        let (mut one, two) = one_and_two();
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(200);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let null = File::open("/dev/null").unwrap();
+        for number in 0..COUNT {
+            let null = Fd(null.as_fd().try_clone_to_owned().unwrap());
+            put(&two, &(null, number));
+            one.tick().unwrap();
+        }
+        let before = OpenFds::now();
+        for _ in 0..2 {
+            let none = one.receive_where_timeout(NOW, |_: &(Fd, u32)| false);
+            assert!(none.unwrap().is_none());
+            let none = receive! { one;
+                (_, number): (Fd, u32) if number == COUNT => Some(number),
+                (_, number): (Fd, u32) if number > COUNT => Some(number),
+                after NOW => None,
+            };
+            assert_eq!(none.unwrap(), None);
+            as_before(&before);
+        }
+        let last = one.receive_where(|(_, number): &(Fd, u32)| *number == COUNT - 1);
+        assert_eq!(last.unwrap().1, COUNT - 1);
+        for number in 0..COUNT - 1 {
+            assert_eq!(one.receive::<(Fd, u32)>().unwrap().1, number);
+        }
+    }));
+}
