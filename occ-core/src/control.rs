@@ -55,8 +55,8 @@ pub struct Control {
     /// The last reply, until whoever asked takes it.
     reply: Option<Reply>,
     last_id: u64,
-    /// The last request that a descriptor went with.
-    with_descriptor: u64,
+    /// The last request that a reply answers. Other threads ask for connections meanwhile, and have numbers after it.
+    asked: u64,
     /// The wishes for a connection that have not been answered: their numbers, and with whom.
     wishes: Vec<(u64, Pid)>,
 }
@@ -69,7 +69,7 @@ impl Control {
             report: None,
             reply: None,
             last_id: 0,
-            with_descriptor: 0,
+            asked: 0,
             wishes: Vec::new(),
         }
     }
@@ -108,8 +108,8 @@ impl Control {
                 source: Errno::MSGSIZE.into(),
             });
         }
-        if !fds.is_empty() {
-            self.with_descriptor = self.last_id;
+        if let Some(id) = request.replied_as() {
+            self.asked = id;
         }
         match packet.send_part(0, self.line.socket(), fds, Deadline::Never) {
             Ok(()) => Ok(()),
@@ -203,7 +203,7 @@ impl Control {
     fn replied(&mut self, reply: Reply) {
         self.reply = Some(match reply {
             // There is one thread, and it waits for one reply at a time.
-            Reply::Unread => no_descriptor(self.with_descriptor),
+            Reply::Unread => no_descriptor(self.asked),
             reply => reply,
         });
     }
@@ -214,7 +214,7 @@ impl Control {
             // The Down that follows it says that there was one.
             spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC => Event::Own,
             kind::REPLY => {
-                self.reply = Some(no_descriptor(self.last_id));
+                self.reply = Some(no_descriptor(self.asked));
                 Event::Own
             }
             _ => Event::NoDescriptor,
@@ -278,5 +278,76 @@ impl Connector for Control {
             _ => Event::Own,
         };
         Ok(Some(event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use occ_sck::Packet;
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    use super::*;
+
+    fn pid(serial: u64) -> Pid {
+        Pid {
+            node: 0,
+            incarnation: 7,
+            serial,
+        }
+    }
+
+    /// The side of a process, and that of the coordinator.
+    fn control() -> (Control, Socket) {
+        let (ours, theirs) = Socket::pair().unwrap();
+        (Control::new(Line::Host(ours)), theirs)
+    }
+
+    /// One thread asks for something, and another for a connection at any moment.
+    fn ask_among_others(control: &mut Control, fds: &[BorrowedFd<'_>]) -> u64 {
+        let id = control.id();
+        control.request(pid(2), Standing::New).unwrap();
+        control.ask(&Request::Processes { id }, fds).unwrap();
+        control.request(pid(3), Standing::New).unwrap();
+        id
+    }
+
+    fn failed(control: &mut Control, id: u64) {
+        assert!(matches!(control.next(Deadline::Now), Ok(Some(Event::Own))));
+        let reply = control.take_reply(id);
+        assert!(matches!(reply, Some(Reply::Failed { .. })), "{reply:?}");
+    }
+
+    #[test]
+    fn whoever_asked_is_told_that_its_request_could_not_be_read_whoever_asks_besides() {
+        let (mut control, coordinator) = control();
+        let id = ask_among_others(&mut control, &[coordinator.as_fd()]);
+        let unread = Packet::of(kind::REPLY, &Reply::Unread).unwrap();
+        unread.send_whole(&coordinator, &[], Deadline::Now).unwrap();
+        failed(&mut control, id);
+    }
+
+    #[test]
+    fn whoever_asked_is_told_that_there_is_no_room_for_the_answer_whoever_asks_besides() {
+        occ_test_support::isolated!(|| {
+            let (mut control, coordinator) = control();
+            let id = ask_among_others(&mut control, &[]);
+            let list = Reply::Failed {
+                id,
+                op: "x".repeat(MAX_DATAGRAM),
+                errno: 0,
+            };
+            let long = Packet::of(kind::REPLY, &list).unwrap();
+            long.send_whole(&coordinator, &[], Deadline::Now).unwrap();
+            let mut limit = getrlimit(Resource::Nofile);
+            limit.current = Some(200);
+            setrlimit(Resource::Nofile, limit).unwrap();
+            let mut exhausted = Vec::new();
+            while let Ok(file) = File::open("/dev/null") {
+                exhausted.push(file);
+            }
+            failed(&mut control, id);
+        });
     }
 }

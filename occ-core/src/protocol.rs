@@ -93,6 +93,21 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// The number of the reply to it; `None` where news are the answer.
+    pub(crate) fn replied_as(&self) -> Option<u64> {
+        match self {
+            Request::Spawn { id, .. }
+            | Request::Demonitor { id, .. }
+            | Request::Processes { id }
+            | Request::OsPid { id, .. }
+            | Request::Terminate { id, .. }
+            | Request::Kill { id, .. } => Some(*id),
+            Request::Monitor { .. } | Request::Connect { .. } => None,
+        }
+    }
+}
+
 /// What is answered.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Reply {
