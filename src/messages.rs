@@ -186,7 +186,8 @@ pub fn spin(limit: Duration) -> Result<(), ReceiveError> {
 ///
 /// What waits in memory is never more than twice the limits, or one message for each sender; what the kernel holds for
 /// each sender, up to a MiB, comes on top. A process that waits for room elsewhere reads a MiB past its limits for each sender, so that
-/// those who send to each other within their limits do not wait for ever.
+/// those who send to each other within their limits do not wait for ever. What it sends to itself counts, and waits for nothing; ends of
+/// processes do not count.
 ///
 /// # Errors
 ///

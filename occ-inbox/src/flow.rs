@@ -350,7 +350,8 @@ impl<C: Connector> Inbox<C> {
     /// each sender; and what the kernel holds for each sender's socket comes on top.
     ///
     /// A process that waits for room elsewhere reads past that, up to a MiB for each sender, so that those who send to each
-    /// other within their limits do not wait for ever.
+    /// other within their limits do not wait for ever. What the process sends to itself counts, and waits for nothing; messages
+    /// from the system do not count.
     ///
     /// Who waits for a message that its sender has no room for waits until others have been received: give such a wait a limit of
     /// time, or the inbox [`Policy::End`].
