@@ -31,8 +31,9 @@ pub trait Connector {
     /// There is nobody left who could bring any.
     fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost>;
 
-    /// More waits in the inbox than its limits allow, whose policy is [`Policy::End`](crate::Policy::End). Where this returns,
-    /// the receive that is under way is an error that says so.
+    /// More waits in the inbox than its limits allow, whose policy is [`Policy::End`](crate::Policy::End). A receive is under
+    /// way, or a send of the inbox that waits for room. Where this returns, that receive, or else the next, is an error that says
+    /// so.
     fn over_limit(&mut self, messages: u64, bytes: u64) {
         let _ = (messages, bytes);
     }

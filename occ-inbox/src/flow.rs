@@ -129,8 +129,10 @@ pub(crate) struct Flow {
     fds: u64,
     /// From everybody.
     all: Load,
-    /// There was too much, and nobody has been told yet.
+    /// There was too much, and no receive has told yet.
     over: Option<Load>,
+    /// The connector knows.
+    told: bool,
     /// Connections that are not read.
     paused: Vec<u64>,
 }
@@ -143,6 +145,7 @@ impl Flow {
             fds: u64::MAX,
             all: Load::default(),
             over: None,
+            told: false,
             paused: Vec::new(),
         }
     }
@@ -151,8 +154,9 @@ impl Flow {
         self.limits.policy
     }
 
-    /// What was too much, for whoever asks first.
+    /// What was too much, for whoever receives first.
     pub(crate) fn take_over(&mut self) -> Option<(u64, u64)> {
+        self.told = false;
         let over = self.over.take()?;
         Some((over.messages, over.bytes))
     }
@@ -217,10 +221,20 @@ impl<C: Connector> Core<C> {
         }
     }
 
+    /// Tells the connector that there is too much, once.
+    pub(crate) fn tell_over(&mut self) {
+        if let Some(over) = self.flow.over
+            && !self.flow.told
+        {
+            self.flow.told = true;
+            self.connector.over_limit(over.messages, over.bytes);
+        }
+    }
+
     /// Counts anew what waits: what is in the queue, and what is on its way there.
     pub(crate) fn recount(&mut self, queue: &Queue) {
         self.flow.all = Load::default();
-        self.flow.over = None;
+        self.flow.take_over();
         for number in self.peers.all() {
             if let Some(peer) = self.peers.get_mut(number) {
                 peer.unread.load = Load::default();

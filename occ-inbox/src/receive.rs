@@ -226,11 +226,11 @@ impl<C: Connector> Inbox<C> {
 
     fn check_limits(&mut self) -> Result<(), ReceiveError> {
         let mut core = self.hold.core();
-        let Some((messages, bytes)) = core.flow.take_over() else {
-            return Ok(());
-        };
-        core.connector.over_limit(messages, bytes);
-        Err(ReceiveError::OverLimit { messages, bytes })
+        core.tell_over();
+        let over = core.flow.take_over();
+        over.map_or(Ok(()), |(messages, bytes)| {
+            Err(ReceiveError::OverLimit { messages, bytes })
+        })
     }
 
     fn value_of<T: Receive>(&mut self, held: Held) -> Result<T, ReceiveError> {

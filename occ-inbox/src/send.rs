@@ -369,6 +369,11 @@ impl<C: Connector> Site<'_, C> {
     /// Takes in what arrives until the deadline.
     fn take_in(&mut self, deadline: Deadline) -> Result<(), SendError> {
         let came = self.pump(deadline, Turn::Sender);
+        // Nobody is held up by such a limit, so this would go on and on. Only on the thread that receives: it may end the
+        // process, and two that end it at once wait for each other.
+        if self.owner {
+            self.core().tell_over();
+        }
         match came {
             Err(ReceiveError::Io { op, source }) => Err(SendError::Io { op, source }),
             _ if self.core().down => Err(SendError::SystemDown),

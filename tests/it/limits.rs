@@ -44,6 +44,41 @@ fn a_process_whose_inbox_may_not_hold_as_much_ends_and_says_so() {
     });
 }
 
+fn never_looks(gate: String) {
+    Place::before(&gate).wait();
+}
+
+fn waits_for_room(at: Pid, ready: Pid) -> anyhow::Result<()> {
+    limit_inbox(messages(10, Policy::End))?;
+    send(ready, ())?;
+    loop {
+        send(at, [0_u8; 32])?;
+    }
+}
+
+/// It does not receive, and takes in what comes all the same.
+#[test]
+fn a_process_that_waits_for_room_ends_too_when_its_inbox_may_not_hold_as_much() {
+    in_a_system!(|| -> anyhow::Result<()> {
+        let gate = Gate::new();
+        let stuck = spawn(never_looks, (gate.address(),))?;
+        let (worker, watch) = spawn_monitor(waits_for_room, (stuck, self_pid()))?;
+        receive::<()>()?;
+        // Until there is nobody to send to.
+        while send(worker, ()).is_ok() {}
+        let down: Down = since(watch).receive()?;
+        let ExitReason::Error(failure) = &down.reason else {
+            panic!("{}", down.reason)
+        };
+        assert!(
+            failure.to_string().contains("over the limits of the inbox"),
+            "{failure}"
+        );
+        drop(gate);
+        Ok(())
+    });
+}
+
 #[test]
 fn a_process_that_rejects_is_waited_for_by_nobody_and_one_that_does_not_is() {
     in_a_system!(|| -> anyhow::Result<()> {

@@ -1,12 +1,14 @@
 //! How much may wait in an inbox, and what happens when that is too much.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use occ_inbox::{
-    Bytes, Event, Inbox, InboxLimits, Message, Policy, ReceiveError, SendError, Socket, Wired,
+    Bytes, Connector, Deadline, Event, Inbox, InboxLimits, Lost, Message, Pid, Policy,
+    ReceiveError, SendError, Socket, Standing, Wired,
 };
 use occ_sck::PART;
 use occ_test_support::{LIMIT, within};
@@ -236,6 +238,71 @@ fn who_is_to_end_is_told_once_what_was_too_much() {
     });
 }
 
+/// Notes what was too much.
+struct Noting {
+    wires: Wired,
+    noted: Vec<(u64, u64)>,
+}
+
+impl Connector for Noting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wires.as_fd()
+    }
+
+    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost> {
+        self.wires.request(peer, standing)
+    }
+
+    fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost> {
+        self.wires.next(deadline)
+    }
+
+    fn over_limit(&mut self, messages: u64, bytes: u64) {
+        self.noted.push((messages, bytes));
+    }
+}
+
+/// It takes in what comes, and would do so without end.
+#[test]
+fn who_waits_for_room_is_told_what_was_too_much_at_once() {
+    within(LIMIT, || {
+        let (to_two, two) = Socket::pair().unwrap();
+        let (to_three, _three) = Socket::pair().unwrap();
+        let connector = Noting {
+            wires: Wired::new([(pid(2), to_two), (pid(3), to_three)]).unwrap(),
+            noted: Vec::new(),
+        };
+        let mut one = Inbox::new(pid(1), connector).unwrap();
+        one.set_limits(messages(10, Policy::End));
+        one.tick().unwrap();
+        while one.try_send(pid(3), &()).is_ok() {}
+        let wait = |one: &mut Inbox<Noting>| {
+            let limit = Duration::from_millis(1);
+            one.send_timeout(pid(3), &(), limit).unwrap_err();
+        };
+        for number in 0..10_u32 {
+            put(&two, &number);
+        }
+        while one.len() < 10 {
+            wait(&mut one);
+        }
+        assert_eq!(one.connector().noted, []);
+        put(&two, &10_u32);
+        while one.len() < 11 {
+            wait(&mut one);
+        }
+        assert_eq!(one.connector().noted, [(11, 11)]);
+        // Once, and the receive that comes next is the error that it would have been.
+        wait(&mut one);
+        let error = one.receive::<u32>().unwrap_err();
+        assert!(matches!(error, ReceiveError::OverLimit { .. }), "{error}");
+        assert_eq!(one.connector().noted, [(11, 11)]);
+        for number in 0..=10_u32 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+    });
+}
+
 /// All send, and receive only then; each inbox may hold just what it is sent.
 fn ring(members: u64, each: u32, limits: InboxLimits, size: usize) {
     let board = Switchboard::new();
@@ -286,10 +353,7 @@ fn who_waits_for_room_reads_past_the_limit_as_much_as_a_socket_holds() {
 fn fill_count(socket: &Socket) -> u32 {
     let mut count = 0;
     let packet = occ_sck::Packet::of(0, &(0_u32, Bytes(vec![0; 1000]))).unwrap();
-    while packet
-        .send_part(0, socket, &[], occ_inbox::Deadline::Now)
-        .is_ok()
-    {
+    while packet.send_part(0, socket, &[], Deadline::Now).is_ok() {
         count += 1;
     }
     count
