@@ -252,7 +252,7 @@ fn hear(senders: &BTreeMap<u64, u64>, me: u64, host: Pid) -> anyhow::Result<Tall
     }
     for (sender, sent) in senders {
         let sequence = sequences.remove(sender).unwrap_or_default();
-        tally.faults.add(sequence.end(*sent, false));
+        tally.faults.add(sequence.end(*sent, 0));
     }
     Ok(tally)
 }

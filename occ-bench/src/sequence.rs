@@ -80,15 +80,15 @@ impl Sequence {
         }
     }
 
-    /// No more will come. So many were sent, as their sender knows; one more may have been, of which it does not.
-    pub(crate) fn end(mut self, sent: u64, one_more: bool) -> Faults {
+    /// No more will come. So many were sent, as their sender knows; so many more may have been, of which it does not.
+    pub(crate) fn end(mut self, sent: u64, more: u64) -> Faults {
         let until = |end: u64| end.min(sent);
         let in_gaps = self.gaps.iter();
         let in_gaps: u64 = in_gaps
             .map(|gap| until(gap.end).saturating_sub(gap.start))
             .sum();
         self.faults.lost += in_gaps + sent.saturating_sub(self.next);
-        let most = sent.saturating_add(u64::from(one_more));
+        let most = sent.saturating_add(more);
         self.faults.stray += self.next.saturating_sub(most);
         self.faults
     }
@@ -103,7 +103,7 @@ mod tests {
         for number in numbers {
             sequence.take(*number, true);
         }
-        let all = sequence.end(sent, one_more);
+        let all = sequence.end(sent, u64::from(one_more));
         [all.torn, all.lost, all.doubled, all.out_of_order, all.stray]
     }
 
@@ -140,12 +140,22 @@ mod tests {
         }
     }
 
+    /// As several of them were sent at a time, by as many.
+    #[test]
+    fn more_than_one_may_have_been_under_way() {
+        for (count, stray) in [(2, 0), (3, 0), (4, 0), (5, 1)] {
+            let mut sequence = Sequence::default();
+            (0..count).for_each(|number| sequence.take(number, true));
+            assert_eq!(sequence.end(2, 2).sum(), stray, "{count}");
+        }
+    }
+
     #[test]
     fn one_that_is_torn_did_not_come() {
         let mut sequence = Sequence::default();
         sequence.take(0, true);
         sequence.take(1, false);
-        let faults = sequence.end(2, false);
+        let faults = sequence.end(2, 0);
         let expected = Faults {
             torn: 1,
             lost: 1,

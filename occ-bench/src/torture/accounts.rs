@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::plan::RECEIVERS;
+use super::line::Line;
 use crate::sys::SharedNumbers;
 
 /// Senders that can be accounted for. What none of them has written to takes no memory.
 const MOST: u64 = 1 << 20;
 
-/// Numbers for each sender and receiver: begun, accepted.
+/// Numbers for each line: begun, accepted.
 const EACH: usize = 2;
 
-const LEN: usize = MOST as usize * RECEIVERS * EACH;
+const LEN: usize = MOST as usize * Line::EACH as usize * EACH;
 
 pub(crate) struct Accounts(SharedNumbers);
 
@@ -22,7 +22,7 @@ pub(crate) struct Accounts(SharedNumbers);
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Address(String);
 
-/// What is known of the messages from one sender to one receiver.
+/// What is known of the messages of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     /// So many sends were begun.
@@ -40,7 +40,7 @@ impl Accounts {
         Address(self.0.path())
     }
 
-    /// The same memory, in another process.
+    /// The same memory, in another process or thread.
     pub(crate) fn at(Address(path): &Address) -> anyhow::Result<Accounts> {
         let numbers = SharedNumbers::at_path(path, LEN).with_context(|| path.clone())?;
         Ok(Accounts(numbers))
@@ -52,20 +52,18 @@ impl Accounts {
     }
 
     /// A send has begun, of the message of this number.
-    pub(crate) fn begin(&self, sender: u64, receiver: usize, number: u64) {
-        self.0
-            .at(place(sender, receiver))
-            .store(number + 1, Ordering::Release);
+    pub(crate) fn begin(&self, line: Line, number: u64) {
+        self.0.at(place(line)).store(number + 1, Ordering::Release);
     }
 
     /// It was accepted.
-    pub(crate) fn accept(&self, sender: u64, receiver: usize, number: u64) {
-        let accepted = self.0.at(place(sender, receiver) + 1);
+    pub(crate) fn accept(&self, line: Line, number: u64) {
+        let accepted = self.0.at(place(line) + 1);
         accepted.store(number + 1, Ordering::Release);
     }
 
-    pub(crate) fn of(&self, sender: u64, receiver: usize) -> Account {
-        let place = place(sender, receiver);
+    pub(crate) fn of(&self, line: Line) -> Account {
+        let place = place(line);
         Account {
             begun: self.0.at(place).load(Ordering::Acquire),
             accepted: self.0.at(place + 1).load(Ordering::Acquire),
@@ -73,8 +71,8 @@ impl Accounts {
     }
 }
 
-fn place(sender: u64, receiver: usize) -> usize {
-    (sender as usize * RECEIVERS + receiver) * EACH
+fn place(line: Line) -> usize {
+    line.index() as usize * EACH
 }
 
 #[cfg(test)]
@@ -86,11 +84,14 @@ mod tests {
         let accounts = Accounts::new().unwrap();
         let other = Accounts::at(&accounts.address()).unwrap();
         let account = |begun, accepted| Account { begun, accepted };
-        accounts.begin(MOST - 1, 1, 6);
-        assert_eq!(other.of(MOST - 1, 1), account(7, 0));
-        accounts.accept(MOST - 1, 1, 6);
-        assert_eq!(other.of(MOST - 1, 1), account(7, 7));
-        assert_eq!(other.of(MOST - 1, 0), account(0, 0));
-        assert_eq!(other.of(MOST - 2, 1), account(0, 0));
+        let last = MOST * Line::EACH - 1;
+        let line = Line::at(last);
+        accounts.begin(line, 6);
+        assert_eq!(other.of(line), account(7, 0));
+        accounts.accept(line, 6);
+        assert_eq!(other.of(line), account(7, 7));
+        for another in 1..2 * Line::EACH {
+            assert_eq!(other.of(Line::at(last - another)), account(0, 0));
+        }
     }
 }

@@ -13,12 +13,37 @@ mod tests;
 /// What is wrong, in words: so many of it.
 const SHOWN: usize = 20;
 
+/// What came with messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Gifts {
+    /// Messages with descriptors that were received.
+    pub(crate) parcels: u64,
+    /// Their descriptors.
+    pub(crate) came: u64,
+    /// That are not what was sent, did not come, or came and were not sent.
+    pub(crate) wrong: u64,
+    /// Messages with descriptors that were thrown away.
+    pub(crate) thrown_away: u64,
+}
+
+impl Gifts {
+    fn add(&mut self, other: Gifts) {
+        self.parcels += other.parcels;
+        self.came += other.came;
+        self.wrong += other.wrong;
+        self.thrown_away += other.thrown_away;
+    }
+}
+
 /// What a receiver says of a sender that died.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     /// That came, and their bytes.
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
+    /// Of those messages, by the second threads of their senders.
+    pub(crate) by_handle: u64,
+    pub(crate) gifts: Gifts,
     pub(crate) faults: Faults,
     /// The end that it was told is the one that the sender had.
     pub(crate) is_right: bool,
@@ -35,6 +60,11 @@ pub(crate) struct Totals {
     pub(crate) interrupted: u64,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
+    /// Of those messages, by the second threads of their senders.
+    pub(crate) by_handle: u64,
+    pub(crate) gifts: Gifts,
+    /// Messages with descriptors that were left where they were when the receivers ended.
+    pub(crate) unread: u64,
     pub(crate) faults: Faults,
     /// Ends that were told as another, twice, or not at all.
     pub(crate) wrong: u64,
@@ -44,7 +74,7 @@ pub(crate) struct Totals {
 
 impl Totals {
     pub(crate) fn count_faults(&self) -> u64 {
-        self.faults.sum() + self.wrong + self.doubled + self.missing
+        self.faults.sum() + self.gifts.wrong + self.wrong + self.doubled + self.missing
     }
 }
 
@@ -70,6 +100,11 @@ impl Judge {
             receivers: (0..receivers).collect(),
         };
         self.open.insert(index, case);
+    }
+
+    /// Nobody is to be told of this sender any more.
+    pub(crate) fn is_closed(&self, index: u64) -> bool {
+        !self.open.contains_key(&index)
     }
 
     /// Nobody is to be told of any sender any more.
@@ -98,11 +133,19 @@ impl Judge {
         totals.interrupted += u64::from(verdict.was_interrupted);
         totals.messages += verdict.messages;
         totals.bytes += verdict.bytes;
+        totals.by_handle += verdict.by_handle;
+        totals.gifts.add(verdict.gifts);
         totals.faults.add(verdict.faults);
         if verdict.faults.sum() > 0 {
             self.note(format!(
                 "sender {index}, receiver {receiver}: {}, of {} messages",
                 verdict.faults, verdict.messages
+            ));
+        }
+        if verdict.gifts.wrong > 0 {
+            self.note(format!(
+                "sender {index}, receiver {receiver}: {} descriptors are wrong, of {}",
+                verdict.gifts.wrong, verdict.gifts.came
             ));
         }
         self.check(index, verdict.is_right, &format!("receiver {receiver}"));
@@ -117,6 +160,11 @@ impl Judge {
                 "receiver {receiver}: {count} messages of nobody that lives"
             ));
         }
+    }
+
+    /// Of the descriptors of a sender that is dead one is open.
+    pub(crate) fn still_open(&mut self, index: u64) {
+        self.note(format!("sender {index}: a descriptor is open still"));
     }
 
     /// Nothing more will be heard.

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use occasional::{Down, ExitReason, MonitorRef, OsPid, Pid};
-use occasional::{monitor, receive_any, send};
+use occasional::{Down, ExitReason, Fd, Message, MonitorRef, OsPid, Pid};
+use occasional::{monitor, receive, receive_any, send};
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Accounts, Address};
+use super::accounts::{Account, Accounts, Address};
 use super::judge::Verdict;
-use super::plan::Plan;
+use super::line::{Line, THREADS};
+use super::parcel::{Litter, Parcel, count_wrong};
+use super::plan::{Fault, Plan};
+use super::witness::Identity;
 use crate::machine::open_fds;
 use crate::piece::Piece;
 use crate::sequence::Sequence;
@@ -17,8 +20,16 @@ use crate::sequence::Sequence;
 /// From the stage.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Order {
-    Watch { index: u64, pid: Pid },
+    Watch {
+        index: u64,
+        pid: Pid,
+        /// What each of its messages with descriptors has first.
+        first: Identity,
+    },
     Count,
+    /// Whatever else comes is not received any more: not taken out of the inbox until the next order comes, or not even taken in until
+    /// this pipe ends.
+    Ignore(Option<Fd>),
     End,
 }
 
@@ -36,12 +47,17 @@ pub(crate) enum Word {
     Open {
         fds: usize,
     },
+    Ignoring,
 }
 
 /// A sender that has not died.
 struct Watched {
     index: u64,
-    sequence: Sequence,
+    first: Identity,
+    /// What each of its threads has sent.
+    received: [Sequence; THREADS as usize],
+    /// What came to be thrown away. Nobody looks into it, so the number of each is its place among the others.
+    litter: Sequence,
     verdict: Verdict,
 }
 
@@ -75,14 +91,26 @@ pub(crate) fn receiver(
         let message = receive_any()?;
         if let Ok(piece) = message.decode::<Piece>() {
             receiver.take(message.from, &piece);
+        } else if message.is::<Parcel>() {
+            receiver.unpack(message)?;
+        } else if message.is::<Litter>() {
+            receiver.throw_away(message);
         } else if let Ok(down) = message.decode::<Down>() {
             receiver.judge(&down)?;
         } else {
-            match message.decode()? {
-                Order::Watch { index, pid } => receiver.watch(index, pid)?,
+            match message.into_value()? {
+                Order::Watch { index, pid, first } => receiver.watch(index, pid, first)?,
                 Order::Count => {
                     let fds = open_fds(OsPid::own())?;
                     send(stage, Word::Open { fds })?;
+                }
+                Order::Ignore(pipe) => {
+                    send(stage, Word::Ignoring)?;
+                    match pipe {
+                        Some(pipe) => drop(rustix::io::read(&pipe, &mut [0_u8])?),
+                        None => drop(receive::<Order>()?),
+                    }
+                    return Ok(receiver.strays);
                 }
                 Order::End => return Ok(receiver.strays),
             }
@@ -91,11 +119,13 @@ pub(crate) fn receiver(
 }
 
 impl Receiver {
-    fn watch(&mut self, index: u64, pid: Pid) -> anyhow::Result<()> {
+    fn watch(&mut self, index: u64, pid: Pid, first: Identity) -> anyhow::Result<()> {
         self.monitors.insert(monitor(pid)?, pid);
         let watched = Watched {
             index,
-            sequence: Sequence::default(),
+            first,
+            received: Default::default(),
+            litter: Sequence::default(),
             verdict: Verdict::default(),
         };
         self.watched.insert(pid, watched);
@@ -103,15 +133,61 @@ impl Receiver {
     }
 
     fn take(&mut self, from: Pid, piece: &Piece) {
+        match self.watched.get_mut(&from) {
+            Some(watched) => watched.take(self.plan, self.number, piece, false),
+            None => self.strays += 1,
+        }
+    }
+
+    /// A message with descriptors: taken out of it, or looked at as it is, which gives duplicates.
+    fn unpack(&mut self, message: Message) -> anyhow::Result<()> {
+        let from = message.from;
         let Some(watched) = self.watched.get_mut(&from) else {
+            self.strays += 1;
+            return Ok(());
+        };
+        let is_look = watched.verdict.gifts.parcels % 4 == 3;
+        let (mut parcel, rest) = match is_look {
+            true => (message.decode::<Parcel>()?, Some(message)),
+            false => (message.into_value::<Parcel>()?, None),
+        };
+        watched.take(self.plan, self.number, &parcel.piece, true);
+
+        let line = Line::at(parcel.piece.sender);
+        let shape = self.plan.shape(line, parcel.piece.number);
+        let gifts = &mut watched.verdict.gifts;
+        gifts.parcels += 1;
+        gifts.came += parcel.gifts.len() as u64;
+        gifts.wrong += count_wrong(
+            &parcel.gifts,
+            line,
+            parcel.piece.number,
+            shape.gifts,
+            watched.first,
+        );
+        if self.plan.fault == Some(Fault::Keep) {
+            self.plan.fault = None;
+            std::mem::forget(parcel.gifts.swap_remove(0));
+        }
+        drop(rest);
+        Ok(())
+    }
+
+    /// By all ways in which a message that nobody has does not cost its descriptors.
+    fn throw_away(&mut self, message: Message) {
+        let Some(watched) = self.watched.get_mut(&message.from) else {
             self.strays += 1;
             return;
         };
-        let size = self.plan.size(watched.index, self.number, piece.number);
-        let is_whole = piece.sender == watched.index && piece.is_whole(size);
-        watched.sequence.take(piece.number, is_whole);
-        watched.verdict.messages += 1;
-        watched.verdict.bytes += piece.len() as u64;
+        let gifts = &mut watched.verdict.gifts;
+        let is_refused = match gifts.thrown_away % 4 {
+            0 => true,
+            1 => message.decode::<Litter>().is_err(),
+            2 => message.decode::<Parcel>().is_err(),
+            _ => message.into_value::<Litter>().is_err(),
+        };
+        watched.litter.take(gifts.thrown_away, is_refused);
+        gifts.thrown_away += 1;
     }
 
     /// The end of a sender was told, so all that it had sent has come.
@@ -119,18 +195,50 @@ impl Receiver {
         let pid = self.monitors.remove(&down.monitor);
         let pid = pid.with_context(|| format!("told twice, or unasked: {down}"))?;
         let watched = self.watched.remove(&pid).context("not watched")?;
-        let account = self.accounts.of(watched.index, self.number);
-        let faults = watched
-            .sequence
-            .end(account.accepted, account.begun > account.accepted);
-        let verdict = Verdict {
-            faults,
-            is_right: was_killed(down) && down.pid == pid,
-            was_interrupted: account.begun > account.accepted,
-            ..watched.verdict
-        };
         let index = watched.index;
+        let mut verdict = watched.end(self.number, &self.accounts);
+        verdict.is_right = was_killed(down) && down.pid == pid;
         Ok(send(self.stage, Word::Verdict { index, verdict })?)
+    }
+}
+
+impl Watched {
+    fn take(&mut self, plan: Plan, receiver: usize, piece: &Piece, is_parcel: bool) {
+        let line = Line::at(piece.sender);
+        let shape = plan.shape(line, piece.number);
+        let is_mine = line.sender == self.index && line.receiver == receiver && !line.is_litter;
+        let is_whole = is_mine && piece.is_whole(shape.size) && is_parcel == (shape.gifts > 0);
+        self.received[line.thread as usize].take(piece.number, is_whole);
+        self.verdict.messages += 1;
+        self.verdict.bytes += piece.len() as u64;
+        self.verdict.by_handle += line.thread;
+    }
+
+    /// What was sent, as the sender was told, is compared with what came.
+    fn end(self, receiver: usize, accounts: &Accounts) -> Verdict {
+        let mut verdict = self.verdict;
+        let account = |thread, is_litter| {
+            accounts.of(Line {
+                sender: self.index,
+                thread,
+                receiver,
+                is_litter,
+            })
+        };
+        for (thread, received) in (0..).zip(self.received) {
+            let Account { begun, accepted } = account(thread, false);
+            verdict.faults.add(received.end(accepted, begun - accepted));
+            verdict.was_interrupted |= begun > accepted;
+        }
+        let all = (0..THREADS).map(|thread| account(thread, true));
+        let (begun, accepted) = all.fold((0, 0), |(begun, accepted), account| {
+            (begun + account.begun, accepted + account.accepted)
+        });
+        verdict
+            .faults
+            .add(self.litter.end(accepted, begun - accepted));
+        verdict.was_interrupted |= begun > accepted;
+        verdict
     }
 }
 

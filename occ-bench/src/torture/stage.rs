@@ -1,24 +1,31 @@
 //! Starts senders, kills them, and hears what is said of them.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use occasional::{Down, ExitReason, Message, MonitorRef, Pid};
+use occasional::{Down, ExitReason, Fd, Message, MonitorRef, Pid};
 use occasional::{os_pid, receive_any_timeout, receive_timeout, self_pid, send, spawn_monitor};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, kill_process};
 
 use super::accounts::Accounts;
 use super::judge::Judge;
 use super::plan::{Plan, RECEIVERS};
 use super::receiver::{Order, Word, receiver, was_killed};
-use super::sender::{Go, sender};
+use super::sender::{Go, Task, sender};
+use super::unread::{self, Left};
+use super::witness::Witness;
 
 /// Nothing at all is heard for so long only if nothing will ever be.
 const QUIET: Duration = Duration::from_secs(30);
 
 /// So many senders that end of themselves will never send what is to be sent.
 const ENOUGH: u64 = 100;
+
+/// Of so many senders that are dead or about to be, descriptors may be on their way to be closed.
+const SHOWN: usize = 100;
 
 /// A sender that has not been killed.
 struct Sender {
@@ -37,6 +44,8 @@ pub(crate) struct Stage {
     next: u64,
     senders: Vec<Sender>,
     monitors: BTreeMap<MonitorRef, u64>,
+    /// Of those senders of whose descriptors one may be open.
+    witnesses: BTreeMap<u64, Witness>,
     judge: Judge,
 }
 
@@ -56,6 +65,7 @@ impl Stage {
             next: 0,
             senders: Vec::new(),
             monitors: BTreeMap::new(),
+            witnesses: BTreeMap::new(),
             judge: Judge::default(),
         };
         stage.fds = stage.open_fds_of_receivers()?;
@@ -68,8 +78,9 @@ impl Stage {
             let is_over = self.judge.totals.messages >= messages;
             let wrong = self.judge.totals.wrong;
             ensure!(
-                wrong < ENOUGH,
-                "{wrong} ends were told wrongly: {:?}",
+                wrong < ENOUGH && self.witnesses.len() < SHOWN + senders,
+                "{wrong} ends were told wrongly, and of {} senders descriptors are open: {:?}",
+                self.witnesses.len(),
                 self.judge.notes
             );
             while !is_over && self.senders.len() < senders {
@@ -94,18 +105,16 @@ impl Stage {
         let index = self.next;
         Accounts::check(index)?;
         self.next += 1;
-        let args = (
-            index,
-            self.plan,
-            self.accounts.address(),
-            self.receivers.clone(),
-        );
-        let (pid, monitor) =
-            spawn_monitor(sender, args).with_context(|| format!("spawn of sender {index}"))?;
+        let (witness, first) = Witness::new().context("a pipe")?;
+        let identity = witness.identity().context("a pipe")?;
+        let (pid, monitor) = spawn_monitor(sender, (self.task(index), Fd(first)))
+            .with_context(|| format!("spawn of sender {index}"))?;
+        self.witnesses.insert(index, witness);
         self.monitors.insert(monitor, index);
         self.judge.open(index, RECEIVERS);
         for receiver in &self.receivers {
-            send(*receiver, Order::Watch { index, pid })?;
+            let first = identity;
+            send(*receiver, Order::Watch { index, pid, first })?;
         }
         self.senders.push(Sender {
             index,
@@ -113,6 +122,15 @@ impl Stage {
             unwatched: RECEIVERS,
         });
         Ok(())
+    }
+
+    fn task(&self, index: u64) -> Task {
+        Task {
+            index,
+            plan: self.plan,
+            accounts: self.accounts.address(),
+            receivers: self.receivers.clone(),
+        }
     }
 
     /// Kills one of those that send.
@@ -125,9 +143,7 @@ impl Stage {
         }
         let at = sending[which as usize % sending.len()];
         let sender = self.senders.swap_remove(at);
-        let os_pid = os_pid(sender.pid).with_context(|| format!("sender {}", sender.index))?;
-        let os_pid = os_pid.to_rustix().context("no pid")?;
-        Ok(kill_process(os_pid, Signal::KILL)?)
+        kill_now(sender.pid).with_context(|| format!("sender {}", sender.index))
     }
 
     fn hear_until(&mut self, end: Instant) -> anyhow::Result<()> {
@@ -150,7 +166,9 @@ impl Stage {
                 Some(index) => {
                     // One that was not killed has ended itself.
                     self.senders.retain(|sender| sender.index != *index);
-                    self.judge.told(*index, was_killed(&down), &down);
+                    let index = *index;
+                    self.judge.told(index, was_killed(&down), &down);
+                    self.look_for_descriptors(index)?;
                 }
                 None => bail!("an end that nobody waited for: {down}"),
             }
@@ -167,8 +185,13 @@ impl Stage {
                     send(sender.pid, Go)?;
                 }
             }
-            Word::Verdict { index, verdict } => self.judge.verdict(index, receiver, &verdict),
-            Word::Open { .. } => bail!("receiver {receiver} counts its descriptors unasked"),
+            Word::Verdict { index, verdict } => {
+                self.judge.verdict(index, receiver, &verdict);
+                self.look_for_descriptors(index)?;
+            }
+            Word::Open { .. } | Word::Ignoring => {
+                bail!("receiver {receiver} says what it was not asked")
+            }
         }
         Ok(())
     }
@@ -191,18 +214,90 @@ impl Stage {
         Ok(pairs.map(|(now, before)| now.saturating_sub(*before)).sum())
     }
 
-    /// Ends the receivers; hears what else they have to say.
-    pub(crate) fn end(mut self) -> anyhow::Result<Judge> {
-        for (number, receiver) in self.receivers.iter().enumerate() {
-            send(*receiver, Order::End)?;
+    /// If all is said of a sender, it is dead, and what it had sent is closed.
+    fn look_for_descriptors(&mut self, index: u64) -> anyhow::Result<()> {
+        if let Some(witness) = self.witnesses.get(&index)
+            && self.judge.is_closed(index)
+            && witness.is_over_by(Instant::now())?
+        {
+            self.witnesses.remove(&index);
+        }
+        Ok(())
+    }
+
+    /// How many senders there are that are dead and of whose descriptors one is open for good, wherever. Each is told once.
+    pub(crate) fn take_still_open(&mut self, patience: Duration) -> anyhow::Result<usize> {
+        let deadline = Instant::now() + patience;
+        let mut open = 0;
+        for (index, witness) in std::mem::take(&mut self.witnesses) {
+            if !witness.is_over_by(deadline)? {
+                self.judge.still_open(index);
+                open += 1;
+            }
+        }
+        Ok(open)
+    }
+
+    /// Lets so many senders send what no receiver takes, and kills them. Gives what the second receiver waits for.
+    pub(crate) fn leave_unread(&mut self, senders: usize) -> anyhow::Result<OwnedFd> {
+        let (read, gate) = pipe_with(PipeFlags::CLOEXEC)?;
+        let mut read = Some(Fd(read));
+        for receiver in self.receivers.iter().rev() {
+            send(*receiver, Order::Ignore(read.take()))?;
+            let word = receive_timeout::<Word>(QUIET)?;
+            let is_ignoring = matches!(word, Some(Word::Ignoring));
+            ensure!(is_ignoring, "{receiver} goes on");
+        }
+        for _ in 0..senders {
+            let index = self.next;
+            self.next += 1;
+            let (witness, first) = Witness::new().context("a pipe")?;
+            let args = (self.task(index), Fd(first), self_pid());
+            let (pid, _) = spawn_monitor(unread::sender, args)?;
+            let left: Option<Left> = receive_timeout(QUIET)?;
+            let Left(left) = left.context("nothing is left unread")?;
+            ensure!(!left.contains(&0), "so many are left unread: {left:?}");
+            self.judge.totals.unread += left.iter().sum::<u64>();
+
+            kill_now(pid)?;
             let down: Option<Down> = receive_timeout(QUIET)?;
-            let down = down.with_context(|| format!("receiver {number} does not end"))?;
+            let down = down.context("a sender does not end")?;
+            ensure!(down.pid == pid && was_killed(&down), "{down}");
+            // If it were, then there would be nothing to see afterwards.
+            let is_over = witness.is_over_by(Instant::now())?;
+            ensure!(!is_over, "what nobody has read is closed");
+            self.witnesses.insert(index, witness);
+        }
+        Ok(gate)
+    }
+
+    /// Ends the receivers; hears what else they have to say.
+    pub(crate) fn end(&mut self, gate: OwnedFd) -> anyhow::Result<()> {
+        drop(gate);
+        for (number, receiver) in self.receivers.iter().enumerate() {
+            if number == 0 {
+                send(*receiver, Order::End)?;
+            }
+        }
+        for _ in 0..RECEIVERS {
+            let down: Option<Down> = receive_timeout(QUIET)?;
+            let down = down.context("a receiver does not end")?;
+            let number = self.receivers.iter().position(|pid| *pid == down.pid);
+            let number = number.with_context(|| format!("another has ended: {down}"))?;
             let ExitReason::Value(strays) = &down.reason else {
                 bail!("receiver {number}: {down}");
             };
-            ensure!(down.pid == *receiver, "another has ended: {down}");
             self.judge.strays(number, strays.get()?);
         }
-        Ok(self.judge)
+        Ok(())
     }
+
+    pub(crate) fn into_judge(self) -> Judge {
+        self.judge
+    }
+}
+
+fn kill_now(pid: Pid) -> anyhow::Result<()> {
+    let os_pid = os_pid(pid)?.to_rustix().context("no pid")?;
+    Ok(kill_process(os_pid, Signal::KILL)?)
 }

@@ -131,11 +131,12 @@ fn what_a_sender_was_told_is_sent_is_received_whoever_is_killed_meanwhile() {
     isolated!(|| {
         let output = run("torture 1 --messages 20000");
         let lines = lines(&output);
-        let numbers: Vec<u64> = lines[1]
-            .split(|c: char| !c.is_ascii_digit())
-            .filter_map(|word| word.parse().ok())
-            .collect();
-        let [messages, _, senders, interrupted, ..] = numbers[..] else {
+        let numbers = |line: &str| -> Vec<u64> {
+            line.split(|c: char| !c.is_ascii_digit())
+                .filter_map(|word| word.parse().ok())
+                .collect()
+        };
+        let [messages, _, senders, interrupted, by_handle, ..] = numbers(lines[1])[..] else {
             panic!("{lines:?}")
         };
         // Eight at a time, all of which are killed at last; and each waits for room most of its time.
@@ -143,12 +144,23 @@ fn what_a_sender_was_told_is_sent_is_received_whoever_is_killed_meanwhile() {
             messages >= 20_000 && senders >= 8 && interrupted > 0,
             "{lines:?}"
         );
+        assert!((1..messages).contains(&by_handle), "{lines:?}");
+        let [descriptors, parcels, thrown_away, unread] = numbers(lines[2])[..] else {
+            panic!("{lines:?}")
+        };
+        // A fortieth of the messages has some at the least, and each of those has two.
+        assert!(
+            parcels >= messages / 40 && descriptors >= 2 * parcels,
+            "{lines:?}"
+        );
+        // Eight senders leave something to each of two receivers.
+        assert!(thrown_away > 0 && unread >= 16, "{lines:?}");
         let nothing = [
             "torture: messages: 0 torn, 0 lost, 0 doubled, 0 out of order, 0 that nobody sent",
             "torture: ends: 0 told wrongly, 0 twice, 0 not at all",
-            "torture: descriptors left: 0 of the receivers, 0 of the host, 0 of the coordinator",
+            "torture: descriptors: 0 wrong; left: 0 of the receivers, 0 of the host, 0 of the coordinator, of 0 dead senders somewhere",
         ];
-        assert_eq!(lines[2..], nothing, "{lines:?}");
+        assert_eq!(lines[3..], nothing, "{lines:?}");
     });
 }
 

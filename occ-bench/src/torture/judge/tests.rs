@@ -14,6 +14,7 @@ fn right() -> Verdict {
     Verdict {
         messages: 10,
         bytes: 100,
+        by_handle: 3,
         is_right: true,
         ..Verdict::default()
     }
@@ -35,18 +36,19 @@ fn a_sender_is_done_when_all_are_told_and_no_sooner() {
     let mut judge = judge();
     judge.told(INDEX, true, &"killed");
     judge.verdict(INDEX, 1, &right());
-    assert!(!judge.is_done());
+    assert!(!judge.is_done() && !judge.is_closed(INDEX));
     let interrupted = Verdict {
         was_interrupted: true,
         ..right()
     };
     judge.verdict(INDEX, 0, &interrupted);
-    assert!(judge.is_done());
+    assert!(judge.is_done() && judge.is_closed(INDEX));
     let expected = Totals {
         ended: 1,
         interrupted: 1,
         messages: 20,
         bytes: 200,
+        by_handle: 6,
         ..Totals::default()
     };
     assert_eq!(judge.totals, expected);
@@ -79,6 +81,28 @@ fn every_fault_of_a_message_counts_and_is_told() {
     assert_eq!(judge.totals.count_faults(), 0);
     judge.strays(1, 2);
     assert_eq!(judge.totals.count_faults(), 2);
+}
+
+#[test]
+fn a_wrong_descriptor_counts_and_is_told() {
+    let mut judge = judge();
+    let gifts = Gifts {
+        parcels: 1,
+        came: 3,
+        wrong: 2,
+        thrown_away: 4,
+    };
+    judge.verdict(INDEX, 1, &Verdict { gifts, ..right() });
+    judge.verdict(INDEX, 0, &Verdict { gifts, ..right() });
+    assert_eq!(judge.totals.count_faults(), 4);
+    assert!(judge.notes[0].contains("sender 4, receiver 1: 2 descriptors"));
+    let expected = Gifts {
+        parcels: 2,
+        came: 6,
+        wrong: 4,
+        thrown_away: 8,
+    };
+    assert_eq!(judge.totals.gifts, expected);
 }
 
 #[test]
