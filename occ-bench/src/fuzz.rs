@@ -1,18 +1,22 @@
 //! `fuzz SECONDS SEED`: valid traffic, made invalid by chance, put to whoever reads what others send.
 //!
 //! - [`traffic`] is what is sent, and how it is written down; [`corpus`] reads the files of it, [`mutate`] changes it.
-//! - [`frames`]: the decoders. [`peer`]: an inbox. [`control`]: the coordinator. Each batch is a process of its own, so that what
-//!   kills it is a finding as well. [`examine`] puts the inputs to the first two, and tells which it was.
+//! - [`target`]: [`frames`] are the decoders, [`peer`] is an inbox, [`streams`] are byte streams, with inputs that [`cuts`] makes;
+//!   [`control`] is the coordinator. Each batch is a process of its own, so that what kills it is a finding as well. [`examine`] puts the
+//!   inputs to all but the last, and tells which it was.
 //!
 //! An input is made of the seed, the number of its batch and its own number, and of nothing else: what is found is found again.
 
 mod control;
 mod corpus;
+mod cuts;
 mod examine;
 mod frames;
 mod mutate;
 mod nothing;
 mod peer;
+mod streams;
+mod target;
 mod traffic;
 mod types;
 mod watchdog;
@@ -34,16 +38,12 @@ use crate::machine::{open_fds, pss};
 use crate::sys::SharedNumbers;
 use corpus::Names;
 use examine::{Batch, Finding, Outcome};
-use traffic::{Traffic, print};
+use target::Target;
+use traffic::print;
 use watchdog::Watchdog;
 
 /// Whatever takes longer has stopped.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// Inputs in a batch. A long batch has fewer starts; of a short one there is less to be tried again.
-const OF_DECODERS: u64 = 2_000;
-const OF_PEER: u64 = 500;
-const OF_CONTROL: u64 = 300;
 
 /// KiB that the coordinator may grow by, whatever it is told.
 const GROWTH: u64 = 4 * 1024;
@@ -84,6 +84,7 @@ struct Fuzz {
     watchdog: Arc<Watchdog>,
     decoders: Sum,
     peer: Sum,
+    streams: Sum,
     /// Inputs for the coordinator, and its answers and news.
     control: u64,
     answers: u64,
@@ -106,46 +107,48 @@ impl Fuzz {
             watchdog,
             decoders: Sum::default(),
             peer: Sum::default(),
+            streams: Sum::default(),
             control: 0,
             answers: 0,
         })
     }
 
     fn round(&mut self) -> anyhow::Result<()> {
-        let outcome = self.examine("decoders", OF_DECODERS)?;
+        let outcome = self.examine(Target::Decoders)?;
         self.decoders.add(outcome);
-        let outcome = self.examine("peer", OF_PEER)?;
+        let outcome = self.examine(Target::Peer)?;
         self.peer.add(outcome);
+        let outcome = self.examine(Target::Streams)?;
+        self.streams.add(outcome);
         self.talk()?;
         self.rounds += 1;
         Ok(())
     }
 
     /// A batch of the same number has other inputs for each target.
-    fn batch(&self, target: u64, inputs: u64) -> Batch {
+    fn batch(&self, target: Target) -> Batch {
         Batch {
+            target,
             seed: self.seed,
-            number: self.rounds * 3 + target,
+            number: self.rounds * Target::ALL.len() as u64 + target as u64,
             first: 0,
-            inputs,
+            inputs: target.inputs(),
         }
     }
 
-    fn step(&self, target: &str, batch: Batch) {
+    fn step(&self, what: &str, batch: Batch) {
         let Batch { seed, number, .. } = batch;
         self.watchdog
-            .step(&format!("{target}, seed {seed}, batch {number}"));
+            .step(&format!("{what}, seed {seed}, batch {number}"));
     }
 
-    /// A batch for the decoders or for an inbox.
-    fn examine(&mut self, target: &str, inputs: u64) -> anyhow::Result<Outcome> {
-        let batch = self.batch(u64::from(target == "peer"), inputs);
-        self.step(target, batch);
+    /// A batch for any but the coordinator.
+    fn examine(&mut self, target: Target) -> anyhow::Result<Outcome> {
+        let batch = self.batch(target);
+        self.step(&target.to_string(), batch);
         let host = self_pid();
-        let (pid, _) = spawn_monitor(
-            examine_one_by_one,
-            (target.to_owned(), batch, host, self.progress.path()),
-        )?;
+        let args = (batch, host, self.progress.path());
+        let (pid, _) = spawn_monitor(examine_one_by_one, args)?;
         let names = Names { me: pid, host };
         let down = self.end_of(pid)?;
         let finding = match down.as_ref().map(|down| &down.reason) {
@@ -160,12 +163,12 @@ impl Fuzz {
             Some(reason) => self.last_input(batch, names, &reason.to_string())?,
             None => self.last_input(batch, names, "it does not end")?,
         };
-        self.found(target, batch, &finding)
+        self.found(batch, &finding)
     }
 
     /// A batch for the coordinator.
     fn talk(&mut self) -> anyhow::Result<()> {
-        let batch = self.batch(2, OF_CONTROL);
+        let batch = self.batch(Target::Control);
         self.step("control", batch);
         match self.tell(batch) {
             Ok(answers) => {
@@ -175,7 +178,7 @@ impl Fuzz {
             }
             Err(error) => {
                 let finding = self.isolate(batch, &error)?;
-                self.found("control", batch, &finding)
+                self.found(batch, &finding)
             }
         }
     }
@@ -225,7 +228,7 @@ impl Fuzz {
 
     fn written(&self, batch: Batch, number: u64, what: String) -> anyhow::Result<Finding> {
         let names = self.names.context("nobody has said anything")?;
-        let corpus = corpus::read("control", names)?;
+        let corpus = batch.target.corpus(names)?;
         let input = print(&batch.input(&corpus, number));
         Ok(Finding { what, input })
     }
@@ -293,15 +296,20 @@ impl Fuzz {
     /// The input that was under way.
     fn last_input(&self, batch: Batch, names: Names, what: &str) -> anyhow::Result<Finding> {
         let number = self.progress.at(0).load(Ordering::Acquire);
-        let corpus = corpus::read("frames", names)?;
+        let corpus = batch.target.corpus(names)?;
         Ok(Finding {
             what: format!("{what}; the last input was number {number}"),
             input: print(&batch.input(&corpus, number)),
         })
     }
 
-    fn found<T>(&self, target: &str, batch: Batch, finding: &Finding) -> anyhow::Result<T> {
-        let Batch { seed, number, .. } = batch;
+    fn found<T>(&self, batch: Batch, finding: &Finding) -> anyhow::Result<T> {
+        let Batch {
+            target,
+            seed,
+            number,
+            ..
+        } = batch;
         let mut out = io::stdout();
         writeln!(
             out,
@@ -327,7 +335,11 @@ impl Fuzz {
         );
         self.watchdog.end();
         let mut out = io::stdout();
-        for (target, sum) in [("decoders", &self.decoders), ("peer", &self.peer)] {
+        for (target, sum) in [
+            (Target::Decoders, &self.decoders),
+            (Target::Peer, &self.peer),
+            (Target::Streams, &self.streams),
+        ] {
             let (inputs, ways) = (sum.inputs, sum.ways.len());
             writeln!(
                 out,
@@ -356,23 +368,15 @@ fn start() -> anyhow::Result<System> {
     Ok(occasional::start_with(builder)?)
 }
 
-/// A process that puts a batch to the decoders, or to an inbox.
-fn examine_one_by_one(
-    target: String,
-    batch: Batch,
-    host: Pid,
-    progress: String,
-) -> anyhow::Result<Outcome> {
+/// A process that puts a batch to any target but the coordinator.
+fn examine_one_by_one(batch: Batch, host: Pid, progress: String) -> anyhow::Result<Outcome> {
     let names = Names {
         me: self_pid(),
         host,
     };
-    let corpus = corpus::read("frames", names)?;
+    let corpus = batch.target.corpus(names)?;
     let progress = SharedNumbers::at_path(&progress, 1)?;
-    let examine: fn(&Traffic) -> Result<String, String> = match &target[..] {
-        "peer" => peer::examine,
-        _ => frames::examine,
-    };
+    let examine = batch.target.examine().context("nothing to be examined")?;
     Ok(batch.put(&corpus, &progress, examine))
 }
 

@@ -10,7 +10,7 @@ use occ_sck::{Deadline, MAX_DATAGRAM, Received, SendError, Socket};
 use occasional::{Pid, self_pid};
 use rustix::net::SendFlags;
 
-use super::corpus::{self, Names};
+use super::corpus::Names;
 use super::examine::Batch;
 use super::traffic::Datagram;
 use crate::sys::{SharedNumbers, control_socket};
@@ -26,7 +26,7 @@ pub(crate) fn babble(batch: Batch, host: Pid, progress: String) -> anyhow::Resul
         me: self_pid(),
         host,
     };
-    let corpus = corpus::read("control", names)?;
+    let corpus = batch.target.corpus(names)?;
     let progress = SharedNumbers::at_path(&progress, 1)?;
     let control = Socket::from(control_socket()?);
     let mut room = vec![0; MAX_DATAGRAM];

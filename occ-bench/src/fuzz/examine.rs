@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::mutate::mutated;
+use super::target::Target;
 use super::traffic::{Traffic, print};
 use crate::random::Random;
 use crate::sys::SharedNumbers;
@@ -31,6 +31,7 @@ pub(crate) struct Finding {
 /// Inputs that a seed makes of a corpus.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Batch {
+    pub(crate) target: Target,
     pub(crate) seed: u64,
     pub(crate) number: u64,
     /// So many, from this one on.
@@ -42,7 +43,7 @@ impl Batch {
     /// One of them, the same whoever asks.
     pub(crate) fn input(self, corpus: &[Traffic], number: u64) -> Traffic {
         let numbers = Random::new(self.seed, self.number).skip(number).next();
-        mutated(corpus, &mut Random::new(numbers, 0))
+        self.target.input(corpus, &mut Random::new(numbers, 0))
     }
 
     /// Puts all of them to `target`, up to the first that finds something: says `Err`, or panics. Which one is under way stands in
@@ -90,6 +91,7 @@ mod tests {
 
     fn put(target: impl FnMut(&Traffic) -> Result<String, String>) -> (Outcome, u64) {
         let batch = Batch {
+            target: Target::Decoders,
             seed: 1,
             number: 2,
             first: 0,

@@ -1,6 +1,4 @@
 //! The decoders of frames and values: every datagram is parsed, all are put together, and what comes out is decoded as everything.
-//!
-//! Where byte streams are framed, their decoder is to be put to the same test here.
 
 use occ_sck::{Assembler, Envelope, HEADER, Header, Limits, MAX_NAME, PART, Packet};
 use occasional::OsPid;
@@ -11,10 +9,10 @@ use crate::machine::open_fds;
 use crate::sys::watch_memory;
 
 /// What a receiver accepts here.
-const LIMIT: u64 = 1 << 20;
+pub(crate) const LIMIT: u64 = 1 << 20;
 
 /// Most memory that a message may take, whatever a header says: what is set aside on its word, and what has come.
-const OF_A_MESSAGE: usize = LIMIT as usize + PART + 2 * MAX_NAME + 1024;
+pub(crate) const OF_A_MESSAGE: usize = LIMIT as usize + PART + 2 * MAX_NAME + 1024;
 
 /// Most memory that a value may take beyond a multiple of its bytes: what serde sets aside on the word of a length, once within
 /// another, and a table rounds it up.
@@ -111,7 +109,7 @@ fn assemble(traffic: &Traffic, limits: Limits) -> Result<String, String> {
 }
 
 /// A message that has come out: decoded as everything, and sent on.
-fn check(envelope: Envelope, limits: Limits) -> Result<String, String> {
+pub(crate) fn check(envelope: Envelope, limits: Limits) -> Result<String, String> {
     if envelope.len() > limits.message {
         return Err(format!("a message of {} bytes", envelope.len()));
     }

@@ -8,10 +8,10 @@ use crate::random::Random;
 
 /// Most datagrams in what comes of it, and bytes in one of them: no more than what a kernel holds for one connection.
 pub(crate) const MOST: usize = 12;
-const LONGEST: usize = MAX_DATAGRAM + 100;
+pub(crate) const LONGEST: usize = MAX_DATAGRAM + 100;
 
 /// Numbers at which something ends.
-const EDGES: [u64; 14] = [
+pub(crate) const EDGES: [u64; 14] = [
     0,
     1,
     2,
@@ -42,7 +42,12 @@ const FIELDS: [(usize, usize); 8] = [
 
 /// One of these, or of several of them, with some changes.
 pub(crate) fn mutated(corpus: &[Traffic], random: &mut Random) -> Traffic {
-    let mut traffic = one_of(corpus, random).clone();
+    let traffic = one_of(corpus, random).clone();
+    changed(traffic, corpus, random)
+}
+
+/// This one, with changes, of which some come from the others.
+pub(crate) fn changed(mut traffic: Traffic, corpus: &[Traffic], random: &mut Random) -> Traffic {
     for _ in 0..1 + random.below(5) {
         change(&mut traffic, corpus, random);
     }
@@ -60,12 +65,12 @@ pub(crate) fn mutated(corpus: &[Traffic], random: &mut Random) -> Traffic {
     traffic
 }
 
-fn one_of<'a, T>(all: &'a [T], random: &mut Random) -> &'a T {
+pub(crate) fn one_of<'a, T>(all: &'a [T], random: &mut Random) -> &'a T {
     &all[random.below(all.len() as u64) as usize]
 }
 
 /// A place in so many; 0 where there are none.
-fn place(count: usize, random: &mut Random) -> usize {
+pub(crate) fn place(count: usize, random: &mut Random) -> usize {
     random.below(count.max(1) as u64) as usize
 }
 
@@ -156,7 +161,7 @@ fn range(len: usize, random: &mut Random) -> std::ops::Range<usize> {
     start..len.min(start + place(64, random))
 }
 
-fn change_byte(bytes: &mut [u8], random: &mut Random) {
+pub(crate) fn change_byte(bytes: &mut [u8], random: &mut Random) {
     let at = place(bytes.len(), random);
     if let Some(byte) = bytes.get_mut(at) {
         *byte = match random.below(4) {

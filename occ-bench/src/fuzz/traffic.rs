@@ -9,13 +9,16 @@
 //! frame KIND @type : …                 one part, with the name of the type
 //! part KIND ID PART PARTS TOTAL @type : …  one of several, without a name; all numbers are decimal
 //! ```
+//!
+//! On a byte stream a datagram is what one call sends, whatever it has of a frame. `stream` before all other words of a line is the head
+//! of a frame in a stream, of what comes behind it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::os::fd::OwnedFd;
 
 use anyhow::{Context, bail, ensure};
-use occ_sck::{HEADER, Header, TypeKey};
+use occ_sck::{HEADER, Header, STREAM_HEAD, TypeKey};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 
 use super::types;
@@ -35,6 +38,23 @@ pub(crate) enum Gift {
 pub(crate) struct Datagram {
     pub(crate) bytes: Vec<u8>,
     pub(crate) gifts: Vec<Gift>,
+}
+
+impl Datagram {
+    /// With a head, as it is sent on a byte stream.
+    pub(crate) fn on_stream(&self) -> Datagram {
+        let (len, fds) = (self.bytes.len() as u32, self.gifts.len() as u16);
+        let head = [&len.to_le_bytes()[..], &fds.to_le_bytes()].concat();
+        Datagram {
+            bytes: [&head[..], &self.bytes].concat(),
+            gifts: self.gifts.clone(),
+        }
+    }
+}
+
+/// The same of all of them.
+pub(crate) fn on_stream(traffic: &[Datagram]) -> Traffic {
+    traffic.iter().map(Datagram::on_stream).collect()
 }
 
 /// What is sent on one connection.
@@ -127,6 +147,7 @@ fn datagram(words: &[&str], symbols: &Symbols) -> anyhow::Result<Datagram> {
             let payload = body(payload, symbols, &mut datagram.gifts)?;
             datagram.bytes.extend_from_slice(&payload);
         }
+        "stream" if !rest.is_empty() => return Ok(self::datagram(rest, symbols)?.on_stream()),
         _ => datagram.bytes = body(words, symbols, &mut datagram.gifts)?,
     }
     Ok(datagram)
@@ -188,12 +209,16 @@ fn hex(word: &str) -> anyhow::Result<Vec<u8>> {
 pub(crate) fn print(traffic: &[Datagram]) -> String {
     let mut text = String::new();
     for Datagram { bytes, gifts } in traffic {
-        let key = bytes.get(HEADER - 16..HEADER);
-        match key.and_then(types::of_key) {
-            Some(of) => {
-                print_bytes(&mut text, &bytes[..HEADER - 16]);
+        // Of a frame, or of one in a stream.
+        let key = [HEADER, STREAM_HEAD + HEADER].into_iter().find_map(|end| {
+            let key = bytes.get(end - 16..end)?;
+            Some((end, types::of_key(key)?))
+        });
+        match key {
+            Some((end, of)) => {
+                print_bytes(&mut text, &bytes[..end - 16]);
                 let _ = write!(text, " @{} ", of.name);
-                print_bytes(&mut text, &bytes[HEADER..]);
+                print_bytes(&mut text, &bytes[end..]);
             }
             None => print_bytes(&mut text, bytes),
         }
@@ -249,12 +274,14 @@ mod tests {
                 gifts: vec![],
             },
         ];
-        let text = print(&traffic);
-        assert!(
-            text.contains("@string") && text.contains("07*300"),
-            "{text}"
-        );
-        assert_eq!(parse(&text, &Symbols::new()).unwrap(), traffic, "{text}");
+        for traffic in [on_stream(&traffic), traffic] {
+            let text = print(&traffic);
+            assert!(
+                text.contains("@string") && text.contains("07*300"),
+                "{text}"
+            );
+            assert_eq!(parse(&text, &Symbols::new()).unwrap(), traffic, "{text}");
+        }
     }
 
     #[test]
@@ -278,6 +305,15 @@ mod tests {
     }
 
     #[test]
+    fn in_a_stream_there_is_a_head_before_the_header() {
+        let traffic = parse("stream frame 0 @u64 : 05 +null +null", &Symbols::new()).unwrap();
+        let (head, datagram) = traffic[0].bytes.split_at(STREAM_HEAD);
+        assert_eq!(head, [datagram.len() as u8, 0, 0, 0, 2, 0]);
+        assert_eq!(Header::parse(datagram).unwrap().2, [5]);
+        assert_eq!(traffic[0].gifts, [Gift::Null; 2]);
+    }
+
+    #[test]
     fn what_is_no_word_is_told() {
         for (line, told) in [
             ("0", "half a byte"),
@@ -288,6 +324,8 @@ mod tests {
             ("0102*3", "one byte"),
             ("frame 1 u64 : 00", "a type"),
             ("part 1 2 : 00", "`part KIND"),
+            ("stream", "stream"),
+            ("stream frame 1 u64 : 00", "a type"),
         ] {
             let error = parse(line, &Symbols::new()).unwrap_err();
             assert!(format!("{error:#}").contains(told), "{line}: {error:#}");

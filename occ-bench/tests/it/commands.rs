@@ -169,8 +169,9 @@ fn mutated_traffic_is_taken_or_refused_and_nothing_is_found() {
     isolated!(|| {
         let output = run("fuzz 1 1");
         let lines = lines(&output);
-        assert_eq!(lines.len(), 3, "{lines:?}");
-        for (line, target) in lines.iter().zip(["decoders", "peer", "control"]) {
+        let targets = ["decoders", "peer", "streams", "control"];
+        assert_eq!(lines.len(), targets.len(), "{lines:?}");
+        for (line, target) in lines.iter().zip(targets) {
             let inputs = line.strip_prefix(&format!("fuzz: {target}: ")).unwrap();
             assert!(inputs.split(' ').next().unwrap().parse::<u64>().unwrap() > 0);
             assert!(line.ends_with("; nothing found"), "{lines:?}");
