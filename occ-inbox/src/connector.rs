@@ -1,5 +1,6 @@
 //! Where connections come from.
 
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use occ_sck::{Deadline, Socket};
@@ -12,6 +13,10 @@ use crate::pid::Pid;
 ///
 /// Two processes have one connection between them. It is made when either first asks, and both are told.
 pub trait Connector {
+    /// Peers are found by an address, so they may be other programs and come back. Types are told apart by their names alone
+    /// ([`TypeKey::by_name`](occ_sck::TypeKey::by_name)), and one who has ended a connection may be asked for another.
+    const BY_ADDRESS: bool = false;
+
     /// Readable when [`Connector::next`] has something to say. It is the same for as long as the connector
     /// lives.
     fn as_fd(&self) -> BorrowedFd<'_>;
@@ -30,6 +35,23 @@ pub trait Connector {
     ///
     /// There is nobody left who could bring any.
     fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost>;
+
+    /// All connections with `peer` have ended, and what came on them has been received. What this returns is queued behind that.
+    /// `replaced` when there is a new one, of which there was an [`Event`].
+    fn ended(&mut self, peer: Pid, replaced: bool) -> Option<Message> {
+        let _ = (peer, replaced);
+        None
+    }
+
+    /// Why there was no connection with `peer`, where that was something else than its refusal: asked for once, after
+    /// [`Refusal::NoInbox`].
+    fn failure(&mut self, peer: Pid) -> Option<io::Error> {
+        let _ = peer;
+        None
+    }
+
+    /// The inbox is no more, only handles of it.
+    fn inbox_gone(&mut self) {}
 
     /// More waits in the inbox than its limits allow, whose policy is [`Policy::End`](crate::Policy::End). A receive is under
     /// way, or a send of the inbox that waits for room. Where this returns, that receive, or else the next, is an error that says
@@ -62,6 +84,14 @@ pub enum Event {
     /// came on it is received first.
     Connected {
         /// Who is at the other end: the word of the connector, not of the peer.
+        peer: Pid,
+        /// This end of it.
+        socket: Socket,
+    },
+    /// The same, on the wish of the peer alone. Where there is a connection that was made on ours, and that has not ended, the two
+    /// have asked at the same instant: then each sends on its own, and receives on both.
+    Accepted {
+        /// Who is at the other end.
         peer: Pid,
         /// This end of it.
         socket: Socket,

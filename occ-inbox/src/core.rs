@@ -28,12 +28,13 @@ pub(crate) const CONNECTOR: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Core<C> {
     pub(crate) me: Pid,
+    /// Before the connector, so that connections have ended when somebody else can be where it is.
+    pub(crate) peers: Peers,
     pub(crate) connector: C,
     pub(crate) epoll: Arc<OwnedFd>,
     /// A descriptor that is given up for the moment in which one may arrive. Where a process has none left, a connection
     /// would be lost with everything that was sent on it; this way it is received, and the peer told.
     pub(crate) reserve: Option<OwnedFd>,
-    pub(crate) peers: Peers,
     /// What has arrived, and is on its way to the queue.
     pub(crate) arrivals: Arrivals,
     /// How we stand with those that we have no connection with, where that is not as if new.
@@ -58,6 +59,8 @@ pub(crate) struct Core<C> {
     pub(crate) down: bool,
     /// There is no inbox any more, only handles of it.
     pub(crate) gone: bool,
+    /// What the connector does then.
+    inbox_gone: fn(&mut C),
     /// Threads that wait for something that another may do.
     pub(crate) waiters: Waiters,
     /// Rung when another thread than the inbox's has brought something in, if somebody waits for that in an event loop.
@@ -212,6 +215,7 @@ impl<C: Connector> Core<C> {
             watched: Cell::new(false),
             down: false,
             gone: false,
+            inbox_gone: C::inbox_gone,
             waiters: Waiters::default(),
             alarm: OnceCell::new(),
             alarmed: Cell::new(false),
@@ -281,6 +285,7 @@ impl<C> Core<C> {
         self.down = true;
         self.gone = true;
         self.peers = Peers::default();
+        (self.inbox_gone)(&mut self.connector);
         self.arrivals = Arrivals::default();
         self.waiters.ring();
     }

@@ -5,6 +5,7 @@ use std::io;
 use occ_sck::{DecodeError, EncodeError};
 use thiserror::Error;
 
+use crate::listening::ListenError;
 use crate::pid::Pid;
 
 /// What made a connection useless.
@@ -37,6 +38,12 @@ pub enum SendError {
     Full {
         /// Whom it was for.
         to: Pid,
+    },
+    /// No inbox can be at the address.
+    #[error("nothing can be sent there")]
+    Address {
+        /// Why not.
+        source: Box<ListenError>,
     },
     /// The message cannot be encoded. The connection is as it was.
     #[error(transparent)]

@@ -271,7 +271,8 @@ impl<C: Connector> Core<C> {
     fn count(&mut self, number: Option<u64>, load: Load) {
         let full = self.flow.all.fills(self.flow.whole());
         self.flow.arrived(load);
-        if let Some(peer) = number.and_then(|number| self.peers.get_mut(number)) {
+        let account = number.map(|number| self.peers.main_of(number));
+        if let Some(peer) = account.and_then(|number| self.peers.get_mut(number)) {
             let unread = &mut peer.unread;
             unread.past = if full {
                 unread.past.saturating_add(load.bytes + load.messages)
@@ -310,13 +311,14 @@ impl<C: Connector> Core<C> {
             return true;
         }
         let share = whole.share(self.peers.len());
-        let Some(peer) = self.peers.get_mut(number) else {
+        let account = self.peers.get(self.peers.main_of(number));
+        let (Some(peer), Some(account)) = (self.peers.get(number), account) else {
             return true;
         };
-        let admits = !peer.unread.load.fills(share)
+        let admits = !account.unread.load.fills(share)
             // A message that has begun is read to its end.
             || peer.is_within()
-            || (sending && peer.unread.past < PAST);
+            || (sending && account.unread.past < PAST);
         if !admits && !peer.unread.paused {
             self.pause(number);
         }

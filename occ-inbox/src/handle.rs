@@ -43,7 +43,7 @@ use crate::wait::Seat;
 #[derive(Debug)]
 pub struct Handle<C> {
     me: Pid,
-    shared: Shared<C>,
+    pub(crate) shared: Shared<C>,
     /// What threads that have sent have left for those that will.
     desks: Mutex<Vec<Desk>>,
 }

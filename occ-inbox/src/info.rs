@@ -8,6 +8,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::connector::Connector;
 use crate::error::ReceiveError;
 use crate::inbox::Inbox;
+use crate::peer::Peer;
 use crate::pid::Pid;
 
 /// When something arrived: CLOCK_MONOTONIC_COARSE, which is exact to a few milliseconds and costs next to nothing.
@@ -121,14 +122,18 @@ impl<C: Connector> Inbox<C> {
 
         let core = self.hold.core();
         for number in core.peers.all() {
-            if let Some(peer) = core.peers.get(number) {
-                info.peers.push(PeerInfo {
-                    pid: peer.pid,
-                    messages: by_peer.get(&peer.pid).copied().unwrap_or(0),
-                    in_kernel: rustix::io::ioctl_fionread(&*peer.socket).unwrap_or(0),
-                    paused: peer.unread.paused,
-                });
-            }
+            let Some(peer) = core.peers.get(number).filter(|peer| !peer.beside) else {
+                continue;
+            };
+            let twin = peer.twin.and_then(|twin| core.peers.get(twin));
+            let both = [Some(peer), twin].into_iter().flatten();
+            let in_kernel = |peer: &Peer| rustix::io::ioctl_fionread(&*peer.socket).unwrap_or(0);
+            info.peers.push(PeerInfo {
+                pid: peer.pid,
+                messages: by_peer.get(&peer.pid).copied().unwrap_or(0),
+                in_kernel: both.clone().map(in_kernel).sum(),
+                paused: { both }.any(|peer| peer.unread.paused),
+            });
         }
         info.peers.sort_by_key(|peer| peer.pid);
         Ok(info)

@@ -3,7 +3,7 @@
 //! Whatever the reason for which a connection ends here, what had arrived on it is received first, to the last
 //! message, and nothing is taken in after that.
 
-use occ_sck::{Deadline, Socket};
+use occ_sck::Deadline;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::connector::{Connector, Event, Lost, Refusal, Standing};
@@ -76,7 +76,8 @@ impl<C: Connector> Core<C> {
 
     fn follow(&mut self, event: Event) {
         match event {
-            Event::Connected { peer, socket } => self.begin(peer, socket),
+            Event::Connected { peer, socket } => self.begin(Peer::new(peer, socket, true)),
+            Event::Accepted { peer, socket } => self.accepted(Peer::new(peer, socket, false)),
             Event::Refused { peer, why } => {
                 match why {
                     Refusal::NoProcess => self.end(peer),
@@ -113,19 +114,48 @@ impl<C: Connector> Core<C> {
         self.reserve.is_some()
     }
 
-    fn begin(&mut self, pid: Pid, socket: Socket) {
+    fn begin(&mut self, peer: Peer) {
+        let pid = peer.pid;
         // The peer may have had no room for the one before, and we for the one before that.
         if let Some(number) = self.peers.number(pid) {
-            self.close(number);
+            self.close_for(number, true);
         }
         self.standing.remove(&pid);
         self.asks.grant(pid);
 
-        let peer = Peer::new(pid, socket);
         if !self.keep_reserve() {
             return self.turn_away(peer);
         }
         let number = self.peers.insert(peer);
+        self.greet(number);
+    }
+
+    fn accepted(&mut self, mut peer: Peer) {
+        let main = self.peers.number(peer.pid);
+        let Some(main) = main.filter(|main| self.is_ours_and_lives(*main)) else {
+            return self.begin(peer);
+        };
+        // The peer sends on this one for as long as it lives, and we on ours: so neither has to wait for the other, and
+        // nothing changes its order.
+        if let Some(twin) = self.peers.get(main).and_then(|peer| peer.twin)
+            && let Some(mut twin) = self.forget(twin)
+        {
+            self.drain(&mut twin);
+        }
+        if !self.keep_reserve() {
+            peer.twin = Some(main);
+            return self.turn_away(peer);
+        }
+        let number = self.peers.insert_beside(peer, main);
+        self.greet(number);
+    }
+
+    fn is_ours_and_lives(&self, number: u64) -> bool {
+        let main = self.peers.get(number);
+        main.is_some_and(|main| main.ours && !main.has_hung_up())
+    }
+
+    fn greet(&mut self, number: u64) {
         let policy = self.flow.policy();
         if policy == Policy::Reject
             && let Some(peer) = self.peers.get_mut(number)
@@ -160,6 +190,7 @@ impl<C: Connector> Core<C> {
         peer.shut();
         self.drain(&mut peer);
         self.miss(peer.pid);
+        self.ended(&peer, false);
     }
 
     fn miss(&mut self, pid: Pid) {
@@ -179,14 +210,33 @@ impl<C: Connector> Core<C> {
 
     /// Closes a connection, and takes in what it holds. Says how one stands with a peer that had ended it itself.
     pub(crate) fn close(&mut self, number: u64) -> Option<Standing> {
+        self.close_for(number, false)
+    }
+
+    fn close_for(&mut self, number: u64, replaced: bool) -> Option<Standing> {
         let mut peer = self.forget(number)?;
-        self.drain(&mut peer)
+        let standing = self.drain(&mut peer);
+        self.ended(&peer, replaced);
+        standing
+    }
+
+    /// A connection has been taken out of everywhere, and all that came on it is here. One that there is beside it ends with it.
+    fn ended(&mut self, peer: &Peer, replaced: bool) {
+        if let Some(twin) = peer.twin
+            && let Some(mut twin) = self.forget(twin)
+        {
+            self.drain(&mut twin);
+        }
+        if let Some(message) = self.connector.ended(peer.pid, replaced) {
+            self.arrivals.push(message);
+        }
     }
 
     /// A connection has ended of itself. The process may be about to die, or may have closed its inbox.
     pub(crate) fn lose(&mut self, number: u64, standing: Standing) {
         if let Some(peer) = self.forget(number) {
             self.standing.insert(peer.pid, standing);
+            self.ended(&peer, false);
         }
     }
 

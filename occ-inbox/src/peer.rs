@@ -8,6 +8,7 @@ use std::sync::Arc;
 use occ_sck::{
     Assembler, Deadline, FrameError, Header, Limits, Packet, ReceiveError, Received, Socket, kind,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::Shutdown;
 use thiserror::Error;
 
@@ -41,6 +42,12 @@ pub(crate) struct Peer {
     pub(crate) rejects: bool,
     /// It has not been told what the policy here is, because somebody is in the middle of a message.
     untold: bool,
+    /// It was made on our wish, or on that of both.
+    pub(crate) ours: bool,
+    /// The other connection with the same process, where both have asked for one at the same instant.
+    pub(crate) twin: Option<u64>,
+    /// It is the one of the two that is not sent on.
+    pub(crate) beside: bool,
     assembler: Assembler,
     /// Messages sent on it, to number their parts.
     sent: u32,
@@ -87,7 +94,7 @@ struct Stray {
 }
 
 impl Peer {
-    pub(crate) fn new(pid: Pid, socket: Socket) -> Peer {
+    pub(crate) fn new(pid: Pid, socket: Socket, ours: bool) -> Peer {
         let assembler = Assembler::new(Limits::default());
         Peer {
             pid,
@@ -96,6 +103,9 @@ impl Peer {
             unread: Unread::default(),
             rejects: false,
             untold: false,
+            ours,
+            twin: None,
+            beside: false,
             assembler,
             sent: 0,
             has_more: false,
@@ -278,6 +288,12 @@ impl Peer {
         }
     }
 
+    /// The peer has ended it, or died; something that it sent may be left.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        let mut fds = [PollFd::new(&*self.socket, PollFlags::RDHUP)];
+        !matches!(poll(&mut fds, Some(&Timespec::default())), Ok(0))
+    }
+
     /// Lets nothing more in than what is there already: whoever sends now is told that the connection has ended. Without
     /// this, what is there could be looked at to the end and there would be more, from a fork of the peer that
     /// goes on sending.
@@ -308,6 +324,24 @@ struct Place {
 impl Peers {
     /// Takes a connection, in the place of none with the same process.
     pub(crate) fn insert(&mut self, peer: Peer) -> u64 {
+        let pid = peer.pid;
+        let number = self.place(peer);
+        self.numbers.insert(pid, number);
+        number
+    }
+
+    /// Takes a second connection with the same process, that is not sent on.
+    pub(crate) fn insert_beside(&mut self, mut peer: Peer, main: u64) -> u64 {
+        peer.twin = Some(main);
+        peer.beside = true;
+        let number = self.place(peer);
+        if let Some(main) = self.get_mut(main) {
+            main.twin = Some(number);
+        }
+        number
+    }
+
+    fn place(&mut self, peer: Peer) -> u64 {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
             // Each has a descriptor, and those are numbers of 31 bits.
@@ -315,7 +349,6 @@ impl Peers {
         });
         let place = &mut self.places[index as usize];
         let number = u64::from(place.used) << 32 | u64::from(index);
-        self.numbers.insert(peer.pid, number);
         place.peer = Some(peer);
         self.begun += 1;
         number
@@ -354,7 +387,19 @@ impl Peers {
 
     /// The numbers of all.
     pub(crate) fn all(&self) -> Vec<u64> {
-        self.numbers.values().copied().collect()
+        let twins = self
+            .numbers
+            .values()
+            .filter_map(|main| self.get(*main)?.twin);
+        self.numbers.values().copied().chain(twins).collect()
+    }
+
+    /// The connection that is sent on, of the process that this one is with.
+    pub(crate) fn main_of(&self, number: u64) -> u64 {
+        match self.get(number) {
+            Some(peer) if peer.beside => peer.twin.unwrap_or(number),
+            _ => number,
+        }
     }
 
     pub(crate) fn remove(&mut self, number: u64) -> Option<Peer> {
@@ -364,7 +409,9 @@ impl Peers {
         let peer = place.peer.take()?;
         place.used = place.used.wrapping_add(1);
         self.free.push(index);
-        self.numbers.remove(&peer.pid);
+        if !peer.beside {
+            self.numbers.remove(&peer.pid);
+        }
         Some(peer)
     }
 }

@@ -50,8 +50,8 @@ impl<C: Connector> Inbox<C> {
     }
 
     pub(crate) fn one<T: Receive>(&mut self, scan: Scan) -> Result<Option<T>, ReceiveError> {
-        let keys = [TypeKey::of::<T>()];
-        let found = self.wait_for(scan, Wanted::OneOf(&keys), |_| Some(()))?;
+        let keys = [TypeKey::of::<T>(), TypeKey::by_name::<T>()];
+        let found = self.wait_for(scan, Wanted::OneOf(one_type::<C>(&keys)), |_| Some(()))?;
         found.map(|(held, ())| self.value_of(held)).transpose()
     }
 
@@ -87,8 +87,8 @@ impl<C: Connector> Inbox<C> {
         scan: Scan,
         mut accept: impl FnMut(&T) -> bool,
     ) -> Result<Option<T>, ReceiveError> {
-        let keys = [TypeKey::of::<T>()];
-        let found = self.wait_for(scan, Wanted::OneOf(&keys), |held| match held.value::<T>() {
+        let keys = [TypeKey::of::<T>(), TypeKey::by_name::<T>()];
+        let found = self.wait_for(scan, Wanted::OneOf(one_type::<C>(&keys)), |held| match held.value::<T>() {
             Ok(value) if accept(value) => Some(Ok(())),
             Ok(_) => {
                 held.refused();
@@ -266,6 +266,12 @@ impl<C: Connector> Inbox<C> {
             self.hold.core().intake.give_back(sent);
         }
     }
+}
+
+/// Of the keys of one type, those that its messages may have.
+#[inline]
+fn one_type<C: Connector>(keys: &[TypeKey; 2]) -> &[TypeKey] {
+    &keys[..if C::BY_ADDRESS { 2 } else { 1 }]
 }
 
 pub(crate) fn undecodable(message: &Message, source: DecodeError) -> ReceiveError {

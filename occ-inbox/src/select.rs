@@ -25,7 +25,8 @@ pub struct Offer<'a>(&'a mut Held);
 impl Offer<'_> {
     /// The value, if it is a `T`. Whoever does not want it puts it back.
     pub fn take<T: Receive>(&mut self) -> Option<Result<T, DecodeError>> {
-        (self.0.message.key() == Key::of::<T>()).then(|| self.0.take_value())
+        let (key, of) = (self.0.message.key(), Key::of::<T>());
+        (key == of || key == of.name_alone()).then(|| self.0.take_value())
     }
 
     /// Puts the value back.
@@ -80,6 +81,17 @@ impl<C: Connector> Inbox<C> {
     ) -> Result<Option<(Taken, usize)>, ReceiveError> {
         let from = since.map_or(0, |mark| mark.place_for(self.me));
         let deadline = Deadline::from(limit);
+        let by_name: Vec<Key>;
+        let keys = match C::BY_ADDRESS {
+            true => {
+                by_name = keys
+                    .iter()
+                    .flat_map(|key| [*key, key.name_alone()])
+                    .collect();
+                &by_name
+            }
+            false => keys,
+        };
         let found = self.wait_for(Scan { from, deadline }, Wanted::OneOf(keys), |held| {
             let answer = look(&mut Offer(held));
             if answer.is_none() {

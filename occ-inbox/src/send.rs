@@ -20,6 +20,9 @@ use crate::wait::Parked;
 /// but the peer has to be told as well, and may not be listening.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// How often one message is tried on a new connection with a peer that can be connected with again.
+const AGAIN: usize = 3;
+
 /// How long one waits for what nobody tells of, before one looks again.
 const MOMENT: Duration = Duration::from_millis(5);
 
@@ -113,6 +116,9 @@ impl<C: Connector> Site<'_, C> {
     ) -> Result<(), SendError> {
         // Encode first: a value that cannot be encoded costs its sender an error, and nobody anything.
         packet.prepare(kind::USER, value)?;
+        if C::BY_ADDRESS {
+            packet.key_by_name();
+        }
         self.send_packet(to, value, packet, way)
     }
 
@@ -133,6 +139,7 @@ impl<C: Connector> Site<'_, C> {
         }
         drop(core);
         let mut blob = None;
+        let mut ended = 0;
         loop {
             let number = self.core().peers.number(to);
             let number = match number {
@@ -152,8 +159,13 @@ impl<C: Connector> Site<'_, C> {
             };
             match sending {
                 Sending::Done => return Ok(()),
+                // It takes every connection, and ends it: no inbox, or one that never has time for us.
+                Sending::Ended if ended == AGAIN => return Err(SendError::NoInbox { to }),
                 // There may be a new one already, and then the message goes on that.
-                Sending::Ended => self.after_the_end(to, way.connected_by())?,
+                Sending::Ended => {
+                    ended += usize::from(C::BY_ADDRESS);
+                    self.after_the_end(to, way.connected_by())?;
+                }
             }
         }
     }
@@ -423,10 +435,16 @@ impl<C: Connector> Site<'_, C> {
         core.asks.requested(ask);
         drop(core);
         let answered = self.attend_until(deadline, |core| answer(core, ask, to));
+        if let Ok(Some(Err(SendError::NoInbox { .. }))) = answered
+            && let Some(source) = self.core().connector.failure(to)
+        {
+            let op = "connect";
+            return Err(SendError::Io { op, source });
+        }
         answered.map_err(down)?.unwrap_or(Err(match standing {
             // It has ended the connection, and nobody has called it dead.
-            Standing::Broken => SendError::NoInbox { to },
-            Standing::New | Standing::Missed => SendError::Full { to },
+            Standing::Broken if !C::BY_ADDRESS => SendError::NoInbox { to },
+            Standing::Broken | Standing::New | Standing::Missed => SendError::Full { to },
         }))
     }
 }

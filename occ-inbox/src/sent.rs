@@ -90,10 +90,11 @@ impl Sent {
         self.payload.len() as u64
     }
 
-    /// True when a `T` was sent.
+    /// True when a `T` was sent; by its name alone, if that is all that the sender said.
     #[inline]
     pub(crate) fn is<T: 'static>(&self) -> bool {
-        self.key == TypeKey::of::<T>()
+        let key = TypeKey::of::<T>();
+        self.key == key || self.key == key.name_alone()
     }
 
     /// The value, of the type that was sent.

@@ -1,6 +1,6 @@
 //! Waiting for connections at an address, until somebody says that it is enough.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -227,6 +227,13 @@ impl Listener {
     pub fn into_fd(mut self) -> Option<OwnedFd> {
         self.path = None;
         self.own().take()
+    }
+
+    /// What `look` makes of the socket, for one who waits for connections together with other things: it is readable when
+    /// there is one to [accept](Listener::accept_timeout). `None` once the listener is closed. Who closes it waits for `look`.
+    pub fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
+        let socket = self.socket.read().unwrap_or_else(PoisonError::into_inner);
+        socket.as_ref().map(|fd| look(fd.as_fd()))
     }
 
     fn remove_path(&self) {

@@ -166,8 +166,8 @@ impl Packet {
         self.frame[4..8].copy_from_slice(&id.to_le_bytes());
     }
 
-    /// Leaves of the key what another program knows, too.
-    pub(crate) fn key_by_name(&mut self) {
+    /// Leaves of the key what another program knows, too: see [`TypeKey::by_name`].
+    pub fn key_by_name(&mut self) {
         self.header.key = self.header.key.name_alone();
         self.frame[24..HEADER].copy_from_slice(&self.header.key.to_bytes());
     }

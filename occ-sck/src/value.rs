@@ -75,8 +75,8 @@ impl TypeKey {
         TypeKey::of::<T>().name_alone()
     }
 
-    /// Without what one image alone knows.
-    pub(crate) fn name_alone(mut self) -> TypeKey {
+    /// Without what one image alone knows: of the key of a type, that by its name.
+    pub fn name_alone(mut self) -> TypeKey {
         self.0[..8].fill(0);
         self
     }
