@@ -42,6 +42,9 @@ const MOMENT: Duration = Duration::from_millis(5);
 /// Connections that are accepted in one go.
 const ACCEPTED: usize = 64;
 
+/// How often, until something has been heard: as many as the kernel lets wait, and no more.
+const LOOKS: usize = 64;
+
 /// Addresses that are kept of those who have connected and gone.
 const KEPT: usize = 1024;
 
@@ -200,8 +203,8 @@ impl Listening {
         }
     }
 
-    /// Does all that there is to do, without waiting.
-    fn look(&mut self) {
+    /// Does what there is to do, without waiting. True when more wait to be accepted than are in one go.
+    fn look(&mut self) -> bool {
         let now = Instant::now();
         if self.tired.is_some_and(|tired| tired <= now) {
             self.tired = None;
@@ -209,7 +212,7 @@ impl Listening {
                 self.tired = Some(now + MOMENT);
             }
         }
-        self.accept();
+        let more = self.accept();
         for heard in self.silent.heard(&self.epoll) {
             self.met(heard);
         }
@@ -219,11 +222,13 @@ impl Listening {
                 self.connect(peer);
             }
         }
+        more
     }
 
-    fn accept(&mut self) {
+    /// True when it has not come to the end.
+    fn accept(&mut self) -> bool {
         if self.tired.is_some() {
-            return;
+            return false;
         }
         for _ in 0..ACCEPTED {
             if self.silent.is_full() {
@@ -236,17 +241,18 @@ impl Listening {
                         self.silent.push(socket, credentials, &self.epoll);
                     }
                 }
-                Ok(None) | Err(AcceptError::TimedOut) => return,
+                Ok(None) | Err(AcceptError::TimedOut) => return false,
                 // There is no room for it, and it still waits. Whoever has something to say comes first.
                 Err(_) if self.give_up_one() && self.news.is_empty() => {}
-                Err(_) if !self.news.is_empty() => return,
+                Err(_) if !self.news.is_empty() => return true,
                 Err(_) => {
                     let _ = self.listener.with_fd(|fd| epoll::delete(&self.epoll, fd));
                     self.tired = Some(Instant::now() + MOMENT);
-                    return;
+                    return false;
                 }
             }
         }
+        true
     }
 
     /// Makes room among those who are silent; false if there are none.
@@ -372,8 +378,11 @@ impl Connector for Listening {
 
     fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost> {
         loop {
-            if self.news.is_empty() {
-                self.look();
+            // Those who have something to say may stand behind many who do not, but not behind an endless row of them.
+            for _ in 0..LOOKS {
+                if !self.news.is_empty() || !self.look() {
+                    break;
+                }
             }
             let event = self.news.pop_front();
             self.set_alarm();

@@ -129,6 +129,28 @@ fn no_time_at_all_finds_what_is_here_and_no_more() {
     assert_eq!(one.receive_timeout(NOW).unwrap(), Some(Apple(2)));
 }
 
+#[test]
+fn no_time_at_all_finds_what_is_here_from_a_hundred_who_have_not_been_heard_of() {
+    let mut one = anywhere();
+    let mut others: Vec<_> = (0..100).map(|_| anywhere()).collect();
+    for (number, other) in others.iter_mut().enumerate() {
+        for round in 0..3 {
+            other.send_to(&one.address(), &(number, round)).unwrap();
+        }
+    }
+    assert_eq!(one.tick().unwrap(), 300);
+    let late: Vec<_> = (0..100_u32)
+        .map(|number| {
+            let mut other = anywhere();
+            other.send_to(&one.address(), &number).unwrap();
+            other
+        })
+        .collect();
+    assert_eq!(drain::<u32, _>(&mut one).len(), 100);
+    assert_eq!(drain::<(usize, i32), _>(&mut one).len(), 300);
+    drop(late);
+}
+
 /// IN-7
 #[test]
 fn a_message_that_comes_after_the_limit_is_received_by_the_next() {
