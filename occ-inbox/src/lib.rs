@@ -1,27 +1,27 @@
 //! One queue for everything that a process is sent, and selective receive from it.
 //!
-//! - [`Pid`] names a process, for ever and on every machine.
 //! - [`Inbox`] holds the connections to a process's peers and one queue for all of them. Its user never
 //!   sees a connection: [`Inbox::send`] makes one where there is none.
-//! - [`Connector`] is where connections come from. A coordinator may be one; [`Wired`] is one for processes that
+//! - [`Inbox::listen`] opens one at an [`Address`] that anybody can send to, in this program or another.
+//! - [`Pid`] names who has one. Of an inbox that listens it follows from the address; those that a coordinator gives are
+//!   never another's.
+//! - [`Connector`] is where connections come from. [`Listening`] is one, and a coordinator may be; [`Wired`] is one for processes that
 //!   are connected already; a program with a scheme of its own makes its own.
 //!
 //! [`Inbox::receive`] takes the oldest message of a type, [`Inbox::receive_where`] the oldest that a
 //! closure accepts, [`Inbox::receive_any`] the oldest of all; what is not taken stays, in order.
 //!
 //! ```
-//! use occ_inbox::{Inbox, Pid, Socket, Wired};
+//! use occ_inbox::Inbox;
 //!
-//! let [alice, bob] = [1, 2].map(|serial| Pid { node: 0, incarnation: 0, serial });
-//! let (to_bob, to_alice) = Socket::pair()?;
-//! let mut alices = Inbox::new(alice, Wired::new([(bob, to_bob)])?)?;
-//! let mut bobs = Inbox::new(bob, Wired::new([(alice, to_alice)])?)?;
+//! let mut alices = Inbox::listen_anywhere()?;
+//! let mut bobs = Inbox::listen_anywhere()?;
 //!
-//! alices.send(bob, &"good morning".to_string())?;
-//! alices.send(bob, &(alice, 42))?;
+//! alices.send_to(&bobs.address(), &"good morning".to_string())?;
+//! alices.send_to(&bobs.address(), &(alices.address(), 42))?;
 //!
-//! let (from, number): (Pid, i32) = bobs.receive()?;
-//! assert_eq!((from, number), (alice, 42));
+//! let (from, number): (occ_inbox::Address, i32) = bobs.receive()?;
+//! assert_eq!((from, number), (alices.address(), 42));
 //! let greeting: String = bobs.receive()?;
 //! assert_eq!(greeting, "good morning");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -4,12 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names a process: never used again for another, and the same wherever it is sent.
+/// Names a process: the same wherever it is sent.
+///
+/// One that a coordinator has given is never used again for another. That of an inbox that [listens](crate::Inbox::listen) follows
+/// from its address, and is that of whoever listens there.
 ///
 /// It is ours, not the kernel's: that one is an `OsPid`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pid {
-    /// The machine; 0 is the one that we are on.
+    /// The machine; 0 is the one that we are on, and the greatest number is no machine, but an address.
     pub node: u32,
     /// Which system on that machine, of all that it ever ran.
     pub incarnation: u32,
