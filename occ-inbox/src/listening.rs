@@ -45,7 +45,7 @@ const ACCEPTED: usize = 64;
 /// How often, until something has been heard: as many as the kernel lets wait, and no more.
 const LOOKS: usize = 64;
 
-/// Addresses that are kept of those who have connected and gone.
+/// Addresses that are kept of those whom there is no connection with.
 const KEPT: usize = 1024;
 
 /// How often one connects with somebody who ends the connection before the first word is said.
@@ -74,8 +74,8 @@ pub struct Listening {
     retry: Option<Instant>,
     /// Whom we know an address of.
     known: HashMap<Pid, Known>,
-    /// Those of them that have connected, and gone.
-    gone: VecDeque<Pid>,
+    /// Those of them whom there is no connection with, the oldest first; and some others.
+    apart: VecDeque<Pid>,
     failures: HashMap<Pid, io::Error>,
     news: VecDeque<Event>,
     notifies: bool,
@@ -87,8 +87,6 @@ struct Known {
     /// Of a connection that there is.
     credentials: Option<PeerCredentials>,
     connected: bool,
-    /// We were given the address by who uses the inbox, and not by the peer alone.
-    asked: bool,
 }
 
 impl Listening {
@@ -115,7 +113,7 @@ impl Listening {
             wanted: Vec::new(),
             retry: None,
             known: HashMap::new(),
-            gone: VecDeque::new(),
+            apart: VecDeque::new(),
             failures: HashMap::new(),
             news: VecDeque::new(),
             notifies: false,
@@ -128,14 +126,9 @@ impl Listening {
     fn know(&mut self, address: &Address) -> Result<Pid, named::Unusable> {
         let address = named::absolute(address)?;
         let pid = named::pid_of(&address);
-        if pid != self.me {
-            let known = self.known.entry(pid).or_insert(Known {
-                address,
-                credentials: None,
-                connected: false,
-                asked: true,
-            });
-            known.asked = true;
+        if pid != self.me && !self.known.contains_key(&pid) {
+            self.known.insert(pid, Known::at(address));
+            self.is_apart(pid);
         }
         Ok(pid)
     }
@@ -276,12 +269,8 @@ impl Listening {
         if peer == self.me {
             return;
         }
-        let known = self.known.entry(peer).or_insert_with(|| Known {
-            address: address.clone(),
-            credentials: None,
-            connected: false,
-            asked: false,
-        });
+        let known = self.known.entry(peer);
+        let known = known.or_insert_with(|| Known::at(address.clone()));
         let claims_another = known.address != address
             || known.connected && is_anothers(known.credentials, credentials);
         if claims_another {
@@ -327,18 +316,30 @@ impl Listening {
         let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &time);
     }
 
-    /// Forgets the address of one that has gone, if there are too many of them.
-    fn forget_later(&mut self, peer: Pid) {
-        self.gone.push_back(peer);
-        if self.gone.len() > KEPT
-            && let Some(oldest) = self.gone.pop_front()
+    /// There is no connection with `peer`. Of those for whom that has been so for longest the address is forgotten, if there are too
+    /// many.
+    fn is_apart(&mut self, peer: Pid) {
+        self.apart.push_back(peer);
+        if self.apart.len() > KEPT
+            && let Some(oldest) = self.apart.pop_front()
+            && !self.apart.contains(&oldest)
             && self
                 .known
                 .get(&oldest)
-                .is_some_and(|known| !known.connected && !known.asked)
-            && !self.gone.contains(&oldest)
+                .is_some_and(|known| !known.connected)
         {
             self.known.remove(&oldest);
+            self.failures.remove(&oldest);
+        }
+    }
+}
+
+impl Known {
+    fn at(address: Address) -> Known {
+        Known {
+            address,
+            credentials: None,
+            connected: false,
         }
     }
 }
@@ -355,10 +356,10 @@ fn watch(epoll: &OwnedFd, fd: impl AsFd) -> rustix::io::Result<()> {
 /// Whether the kernel's word on two who claim to be one is of another process of another user. One of the two may change in the life
 /// of an inbox.
 fn is_anothers(one: Option<PeerCredentials>, other: Option<PeerCredentials>) -> bool {
-    match (one, other) {
-        (Some(one), Some(other)) => one.user != other.user && one.os_pid != other.os_pid,
-        _ => false,
-    }
+    let (Some(one), Some(other)) = (one, other) else {
+        return false;
+    };
+    one.user != other.user && one.os_pid != other.os_pid
 }
 
 impl Connector for Listening {
@@ -403,9 +404,7 @@ impl Connector for Listening {
         if !replaced {
             known.connected = false;
             known.credentials = None;
-            if !known.asked {
-                self.forget_later(peer);
-            }
+            self.is_apart(peer);
         }
         let notice = Disconnected { pid: peer, address };
         self.notifies.then(|| Message::about_end(peer, notice))

@@ -235,8 +235,18 @@ impl<C: Connector> Core<C> {
     /// A connection has ended of itself. The process may be about to die, or may have closed its inbox.
     pub(crate) fn lose(&mut self, number: u64, standing: Standing) {
         if let Some(peer) = self.forget(number) {
-            self.standing.insert(peer.pid, standing);
+            self.stands(peer.pid, standing);
             self.ended(&peer, false);
+        }
+    }
+
+    /// Notes how one stands with a process. Of one that may come back it is not kept that it has gone: there would be ever more of
+    /// them.
+    pub(crate) fn stands(&mut self, pid: Pid, standing: Standing) {
+        if C::BY_ADDRESS && standing == Standing::Broken {
+            self.standing.remove(&pid);
+        } else {
+            self.standing.insert(pid, standing);
         }
     }
 

@@ -50,8 +50,10 @@ impl<C: Connector> Inbox<C> {
     }
 
     pub(crate) fn one<T: Receive>(&mut self, scan: Scan) -> Result<Option<T>, ReceiveError> {
-        let keys = [TypeKey::of::<T>(), TypeKey::by_name::<T>()];
-        let found = self.wait_for(scan, Wanted::OneOf(one_type::<C>(&keys)), |_| Some(()))?;
+        let keys = keys_of::<C, T>();
+        let found = self.wait_for(scan, Wanted::OneOf(&keys[..kinds_of_key::<C>()]), |_| {
+            Some(())
+        })?;
         found.map(|(held, ())| self.value_of(held)).transpose()
     }
 
@@ -87,8 +89,9 @@ impl<C: Connector> Inbox<C> {
         scan: Scan,
         mut accept: impl FnMut(&T) -> bool,
     ) -> Result<Option<T>, ReceiveError> {
-        let keys = [TypeKey::of::<T>(), TypeKey::by_name::<T>()];
-        let found = self.wait_for(scan, Wanted::OneOf(one_type::<C>(&keys)), |held| match held.value::<T>() {
+        let keys = keys_of::<C, T>();
+        let wanted = Wanted::OneOf(&keys[..kinds_of_key::<C>()]);
+        let found = self.wait_for(scan, wanted, |held| match held.value::<T>() {
             Ok(value) if accept(value) => Some(Ok(())),
             Ok(_) => {
                 held.refused();
@@ -268,10 +271,18 @@ impl<C: Connector> Inbox<C> {
     }
 }
 
-/// Of the keys of one type, those that its messages may have.
+/// The keys that messages of a type may have: so many of these are looked for as [`kinds_of_key`] says.
 #[inline]
-fn one_type<C: Connector>(keys: &[TypeKey; 2]) -> &[TypeKey] {
-    &keys[..if C::BY_ADDRESS { 2 } else { 1 }]
+fn keys_of<C: Connector, T: 'static>() -> [TypeKey; 2] {
+    let key = TypeKey::of::<T>();
+    match C::BY_ADDRESS {
+        true => [key, key.name_alone()],
+        false => [key, key],
+    }
+}
+
+const fn kinds_of_key<C: Connector>() -> usize {
+    if C::BY_ADDRESS { 2 } else { 1 }
 }
 
 pub(crate) fn undecodable(message: &Message, source: DecodeError) -> ReceiveError {

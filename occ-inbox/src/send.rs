@@ -304,7 +304,7 @@ impl<C: Connector> Site<'_, C> {
                 Err(occ_sck::SendError::Closed) => {
                     // What it had sent before it closed is still to be received.
                     let standing = core.close(number).unwrap_or(Standing::Broken);
-                    core.standing.insert(to, standing);
+                    core.stands(to, standing);
                     core.tell(owner);
                     return Ok(Sending::Ended);
                 }
@@ -474,7 +474,9 @@ impl<C: Connector> Drop for Underway<'_, '_, C> {
         if self.is_half {
             // The peer would take the next message for the rest of this one.
             core.close(self.number);
-            core.standing.entry(self.to).or_insert(Standing::Broken);
+            if !core.standing.contains_key(&self.to) {
+                core.stands(self.to, Standing::Broken);
+            }
         } else if let Some(peer) = core.peers.get_mut(self.number) {
             peer.end_parts(policy);
         }

@@ -98,8 +98,8 @@ impl Inbox<Listening> {
         self.hold.with(|core| core.connector.address.clone())
     }
 
-    /// The name of whoever listens at `address`, which can be sent to from now on. It is the same in every process, now and
-    /// later: whoever listens there next has it, too.
+    /// The name of whoever listens at `address`, which can be sent to for as long as [the address is known](Inbox::address_of). It is the
+    /// same in every process, now and later: whoever listens there next has it, too.
     ///
     /// # Errors
     ///
@@ -108,7 +108,8 @@ impl Inbox<Listening> {
         know(&mut self.hold.core().connector, address)
     }
 
-    /// Where `pid` listens, if it has been sent to by address, or has connected and not gone too long ago.
+    /// Where `pid` listens, if there is a connection with it, or if it is one of the last 1,024 that were asked for by address, or that a
+    /// connection has ended with.
     pub fn address_of(&self, pid: Pid) -> Option<Address> {
         self.hold.with(|core| {
             let connector = &core.connector;

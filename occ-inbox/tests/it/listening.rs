@@ -350,6 +350,29 @@ fn who_listens_next_at_an_address_has_its_name_and_can_be_sent_to() {
     assert!(apples.into_iter().eq((0..20).map(Apple)));
 }
 
+/// A server that runs for long does not keep everybody who ever asked.
+#[test]
+fn the_addresses_of_those_who_have_gone_are_kept_for_a_while() {
+    let (mut one, mut two) = (anywhere(), anywhere());
+    two.send_to(&one.address(), &0_u32).unwrap();
+    assert_eq!(one.receive::<u32>().unwrap(), 0);
+    let mut gone = Vec::new();
+    for number in 1..=1100_u32 {
+        let mut client = anywhere();
+        client.send_to(&one.address(), &number).unwrap();
+        assert_eq!(one.receive::<u32>().unwrap(), number);
+        one.send_to(&client.address(), &number).unwrap();
+        gone.push((client.pid(), client.address()));
+    }
+    one.tick().unwrap();
+    assert_eq!(one.info().unwrap().peers.len(), 1);
+    assert_eq!(one.address_of(gone[0].0), None);
+    let (pid, address) = gone.last().unwrap();
+    assert_eq!(one.address_of(*pid).as_ref(), Some(address));
+    one.send(two.pid(), &1_u32).unwrap();
+    assert_eq!(two.receive::<u32>().unwrap(), 1);
+}
+
 #[test]
 fn other_kinds_of_address_are_told_which_can_be_used() {
     let mut one = anywhere();
