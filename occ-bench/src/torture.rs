@@ -113,7 +113,7 @@ pub(crate) fn run(seed: u64, messages: u64) -> anyhow::Result<()> {
     let faults = totals.count_faults();
     ensure!(faults == 0, "{faults} things were not as they should be");
     let left = leaked.receivers + leaked.host + leaked.coordinator + leaked.senders;
-    ensure!(left == 0, "{left} descriptors were left");
+    ensure!(left == 0, "descriptors are left: {leaked:?}");
     Ok(())
 }
 

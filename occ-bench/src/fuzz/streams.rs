@@ -128,6 +128,15 @@ impl Stream {
         stream
     }
 
+    /// Descriptors that the head of a frame announces.
+    fn announced(&self, frame: usize) -> usize {
+        let end = self.frames[frame].start;
+        usize::from(u16::from_le_bytes([
+            self.bytes[end - 2],
+            self.bytes[end - 1],
+        ]))
+    }
+
     /// What is to come of it as messages of these names, and whether it is broken then.
     fn messages(&self, limits: Limits) -> Result<(Vec<String>, bool), String> {
         let mut assembler = Assembler::new(limits);
@@ -180,7 +189,8 @@ fn cut(traffic: &Traffic, stream: &Stream) -> Result<String, String> {
                         if frame.is_none_or(|frame| *datagram != stream.bytes[frame]) {
                             return Err(format!("datagram {count} is another"));
                         }
-                        if stream.is_announced && fds.len() != stream.gifts[count].len() {
+                        // Also where they come otherwise: whatever is given is what its head says.
+                        if fds.len() != stream.announced(count) {
                             return Err(format!("datagram {count} has {} descriptors", fds.len()));
                         }
                     }

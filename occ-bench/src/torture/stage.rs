@@ -21,11 +21,9 @@ use super::witness::Witness;
 /// Nothing at all is heard for so long only if nothing will ever be.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// So many senders that end of themselves will never send what is to be sent.
+/// So many senders that end of themselves will never send what is to be sent; and of so many dead ones nobody closes any more what is
+/// open.
 const ENOUGH: u64 = 100;
-
-/// Of so many senders that are dead or about to be, descriptors may be on their way to be closed.
-const SHOWN: usize = 100;
 
 /// A sender that has not been killed.
 struct Sender {
@@ -76,11 +74,10 @@ impl Stage {
     pub(crate) fn play(&mut self, messages: u64, senders: usize) -> anyhow::Result<()> {
         for (pause, which) in self.plan.kills() {
             let is_over = self.judge.totals.messages >= messages;
-            let wrong = self.judge.totals.wrong;
+            let (wrong, open) = (self.judge.totals.wrong, self.count_open());
             ensure!(
-                wrong < ENOUGH && self.witnesses.len() < SHOWN + senders,
-                "{wrong} ends were told wrongly, and of {} senders descriptors are open: {:?}",
-                self.witnesses.len(),
+                wrong < ENOUGH && open < ENOUGH as usize,
+                "{wrong} ends were told wrongly, and of {open} dead senders descriptors are open: {:?}",
                 self.judge.notes
             );
             while !is_over && self.senders.len() < senders {
@@ -166,9 +163,8 @@ impl Stage {
                 Some(index) => {
                     // One that was not killed has ended itself.
                     self.senders.retain(|sender| sender.index != *index);
-                    let index = *index;
-                    self.judge.told(index, was_killed(&down), &down);
-                    self.look_for_descriptors(index)?;
+                    self.judge.told(*index, was_killed(&down), &down);
+                    self.look_for_descriptors()?;
                 }
                 None => bail!("an end that nobody waited for: {down}"),
             }
@@ -187,7 +183,7 @@ impl Stage {
             }
             Word::Verdict { index, verdict } => {
                 self.judge.verdict(index, receiver, &verdict);
-                self.look_for_descriptors(index)?;
+                self.look_for_descriptors()?;
             }
             Word::Open { .. } | Word::Ignoring => {
                 bail!("receiver {receiver} says what it was not asked")
@@ -214,15 +210,28 @@ impl Stage {
         Ok(pairs.map(|(now, before)| now.saturating_sub(*before)).sum())
     }
 
-    /// If all is said of a sender, it is dead, and what it had sent is closed.
-    fn look_for_descriptors(&mut self, index: u64) -> anyhow::Result<()> {
-        if let Some(witness) = self.witnesses.get(&index)
-            && self.judge.is_closed(index)
-            && witness.is_over_by(Instant::now())?
-        {
-            self.witnesses.remove(&index);
-        }
-        Ok(())
+    /// Of whom all is said is dead, and what it had sent is closed; or it is about to be, and is looked for the next time.
+    fn look_for_descriptors(&mut self) -> anyhow::Result<()> {
+        let mut failed = Ok(());
+        let (now, judge) = (Instant::now(), &self.judge);
+        self.witnesses.retain(|index, witness| {
+            let is_over = judge.is_closed(*index).then(|| witness.is_over_by(now));
+            match is_over {
+                Some(Err(error)) => {
+                    failed = Err(error).with_context(|| format!("sender {index}"));
+                    true
+                }
+                Some(Ok(is_over)) => !is_over,
+                None => true,
+            }
+        });
+        failed
+    }
+
+    /// Senders of whom all is said, and of whose descriptors one was open when they were last looked for.
+    fn count_open(&self) -> usize {
+        let is_closed = |index: &&u64| self.judge.is_closed(**index);
+        self.witnesses.keys().filter(is_closed).count()
     }
 
     /// How many senders there are that are dead and of whose descriptors one is open for good, wherever. Each is told once.
