@@ -116,15 +116,18 @@ fn who_says_nothing_is_dropped_after_two_seconds_and_not_before() {
         let socket = connect(&one.address());
         let before = Instant::now();
         assert_empty(&mut one);
+        let address = one.address();
         std::thread::scope(|scope| {
             let dropped = scope.spawn(|| {
                 assert!(is_closed(&socket));
-                Instant::now()
+                let took = before.elapsed();
+                anywhere().send_to(&address, &()).unwrap();
+                took
             });
             // It is dropped by one who waits for something else.
-            assert_eq!(one.receive_timeout::<u32>(PATIENCE * 2).unwrap(), None);
-            let took = dropped.join().unwrap() - before;
-            assert!(took >= PATIENCE && took < PATIENCE * 2, "{took:?}");
+            one.receive::<()>().unwrap();
+            let took = dropped.join().unwrap();
+            assert!(took >= PATIENCE && took < PATIENCE * 10, "{took:?}");
         });
     });
 }
