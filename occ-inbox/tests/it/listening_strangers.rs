@@ -1,13 +1,15 @@
 //! Who connects with an inbox and is none, or not the one that it says.
 
+use std::os::unix::process::CommandExt;
 use std::time::{Duration, Instant};
 
 use occ_inbox::{Address, Deadline, Disconnected, InboxLimits, ReceiveError, SendError, Socket};
 use occ_sck::{Channel, Header, Listener, Packet, Received, TypeKey, encode_into, kind};
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, dead, role, test_path, within};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use crate::listening::anywhere;
+use crate::listening_clients::{given, start};
 use crate::{assert_empty, put_bytes, takes};
 
 /// A connection on which nothing has been said.
@@ -337,4 +339,55 @@ fn a_peer_that_connects_anew_is_read_to_the_end_of_the_old_connection_first() {
     drop(second);
     let _: Disconnected = one.receive().unwrap();
     assert_empty(&mut one);
+}
+
+/// Says that it is at an address that may be another's, and waits until the connection is closed.
+#[test]
+fn role_claims_an_address() {
+    if role::is(test_path!()) {
+        let claimed = std::env::var("CLAIMED").unwrap();
+        let socket = connected(&given(), &claimed);
+        put_by_name(&socket, &"claimed".to_string());
+        assert!(is_closed(&socket));
+    }
+}
+
+#[test]
+fn another_user_cannot_claim_an_address_that_there_is_a_connection_with() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        return occ_test_support::skipped("only root can start a process of another user");
+    }
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let mut two = anywhere();
+        let address = two.address();
+        for connected in [true, false] {
+            let mut one = anywhere();
+            if connected {
+                two.send_to(&one.address(), &1_u32).unwrap();
+                assert_eq!(one.receive::<u32>().unwrap(), 1);
+            }
+            let role = "listening_strangers::role_claims_an_address";
+            let mut command = start(role, &one.address());
+            command.env("CLAIMED", address.to_string()).uid(NOBODY);
+            let mut child = command.spawn().unwrap();
+            if connected {
+                // Until it has been turned away.
+                while child.try_wait().unwrap().is_none() {
+                    let limit = Duration::from_millis(1);
+                    assert!(one.receive_any_timeout(limit).unwrap().is_none());
+                }
+                two.send_to(&one.address(), &2_u32).unwrap();
+                assert_eq!(one.receive::<u32>().unwrap(), 2);
+            } else {
+                // The control: where nobody else has said that it is there, that is believed, and the kernel's word can be had.
+                let message = one.receive_any().unwrap();
+                assert_eq!(message.from, two.pid());
+                let said = one.credentials_of(message.from).unwrap();
+                assert_eq!((said.user, said.os_pid), (NOBODY, Some(child.id())));
+                drop(one);
+            }
+            assert!(dead::how(&mut child, LIMIT).success());
+        }
+    }));
 }
