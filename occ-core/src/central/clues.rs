@@ -183,13 +183,18 @@ mod tests {
     fn without_the_log_the_kernels_count_is_evidence() {
         let now = Clues::new().count();
         let Some(anywhere) = now.1 else { return };
-        // One more than when it was counted last.
+        // One more than when it was counted last, and nobody knows in which group.
         let before = anywhere.wrapping_sub(1);
-        let mut clues = without_log((now.0, Some(before)));
         if anywhere > 0 {
+            let mut clues = without_log((None, Some(before)));
             let (in_cgroup, count) = (false, 1);
             let kill = Evidence::OomKills { in_cgroup, count };
             assert_eq!(of(&mut clues, Known::default()), [kill]);
+        }
+        // It was in another group.
+        if now.0.is_some() {
+            let mut clues = without_log((now.0, Some(before)));
+            assert_eq!(of(&mut clues, Known::default()), [Evidence::NoOomKill]);
         }
         // And it is counted from there on.
         let mut clues = without_log(now);
