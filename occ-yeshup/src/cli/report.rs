@@ -42,8 +42,9 @@ impl Clues {
         }
         let now = count(self.cgroup.as_ref());
         let more = |before: Option<u64>, now: Option<u64>| Some(now?.saturating_sub(before?));
-        let counted =
-            Evidence::of_oom_kills(more(self.before.0, now.0), more(self.before.1, now.1));
+        // It may have been put into another group, and is not there any more to be asked.
+        let in_our_group = more(self.before.0, now.0).filter(|count| *count > 0);
+        let counted = Evidence::of_oom_kills(in_our_group, more(self.before.1, now.1));
         let memory = self.cgroup.map(|group| group.limit_and_peak());
         evidence.extend(counted.or(match memory {
             Some(Ok((Some(limit), peak))) => Some(Evidence::Memory { limit, peak }),
