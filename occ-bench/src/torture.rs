@@ -1,6 +1,6 @@
 //! `torture SEED`: senders of messages of all lengths are killed at random instants and replaced; what has become of their messages?
 //!
-//! - [`plan`]: what each sender sends, and how, from the seed. [`line`]: what of it comes in one order.
+//! - [`plan`]: what each sender sends, and how, from the seed. [`mod@line`]: what of it comes in one order.
 //! - [`gift`]: descriptors that say which they are; [`parcel`]: messages with some. [`witness`]: whether one is open, anywhere.
 //! - [`sender`], [`receiver`]: the processes. [`accounts`]: what a sender was told of its messages, in memory that outlives it.
 //! - [`stage`]: starts, kills and replaces. [`judge`]: who was to be told what. [`unread`]: senders of what nobody receives.
