@@ -238,7 +238,8 @@ macro_rules! __receive {
 
     (@guard $with:tt $arms:tt $number:tt $pattern:tt $type:tt $guard:expr => $($rest:tt)*) => {
         $crate::__receive!(@body $with $arms $number
-            { $pattern $type [$guard] [#[allow(unused_variables)]] } $($rest)*)
+            { $pattern $type [$guard]
+                [#[allow(unused_variables, reason = "the guard may be all that uses it")]] } $($rest)*)
     };
 
     (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:block , $($rest:tt)*) => {
@@ -278,9 +279,9 @@ macro_rules! __receive {
                     let mut matches = false;
                     // The guard sees the parts of the value as the body will, and moves none of them.
                     let value = match value {
-                        #[allow(unused_variables, unused_mut)]
+                        #[allow(unused_variables, unused_mut, reason = "it is the body that uses them")]
                         $($pattern)+ if { matches = $guard; false } => ::core::unreachable!(),
-                        #[allow(unreachable_patterns)]
+                        #[allow(unreachable_patterns, reason = "a pattern may take all there is")]
                         value => value,
                     };
                     offer.put_back(value);
@@ -291,13 +292,12 @@ macro_rules! __receive {
             )+
             ::core::option::Option::None
         };
-        #[allow(clippy::redundant_closure_call)]
+        #[allow(clippy::redundant_closure_call, reason = "how to select is an expression to be called")]
         match ($($select)*)(range, &keys, look) {
             ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
             ::core::result::Result::Ok(::core::option::Option::None) => {
                 $crate::__receive!(@after $($after)?)
             }
-            #[allow(unused_variables)]
             ::core::result::Result::Ok(::core::option::Option::Some((taken, arm))) => {
                 let value;
                 $(
@@ -305,18 +305,21 @@ macro_rules! __receive {
                         match taken.open::<$($type)+>() {
                             $($allow)*
                             $($pattern)+ => {
-                                // A body may return, or break.
-                                #[allow(unreachable_code, clippy::diverging_sub_expression)]
+                                #[allow(
+                                    unreachable_code,
+                                    clippy::diverging_sub_expression,
+                                    reason = "a body may return, or break"
+                                )]
                                 { value = $body; }
                             }
-                            #[allow(unreachable_patterns)]
+                            #[allow(unreachable_patterns, reason = "a pattern may take all there is")]
                             _ => ::core::unreachable!("the guard chose between alternatives"),
                         }
                     } else
                 )+ {
                     ::core::unreachable!()
                 }
-                #[allow(unreachable_code)]
+                #[allow(unreachable_code, reason = "all bodies may return, or break")]
                 let value = ::core::result::Result::Ok(value);
                 value
             }
@@ -327,9 +330,9 @@ macro_rules! __receive {
     (@limit $limit:expr) => { ::core::option::Option::Some($limit) };
     (@after) => { ::core::result::Result::Err($crate::ReceiveError::SystemDown) };
     (@after $after:expr) => {{
-        #[allow(clippy::diverging_sub_expression)]
+        #[allow(clippy::diverging_sub_expression, reason = "it may return, or break")]
         let value = $after;
-        #[allow(unreachable_code)]
+        #[allow(unreachable_code, reason = "all bodies may return, or break")]
         let value = ::core::result::Result::Ok(value);
         value
     }};
