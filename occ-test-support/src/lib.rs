@@ -34,6 +34,7 @@ pub mod in_flight;
 pub mod isolated;
 pub mod lifeline;
 mod meanwhile;
+pub mod memory;
 pub mod pass;
 pub mod pty;
 pub mod raw;

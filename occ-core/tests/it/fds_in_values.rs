@@ -2,10 +2,10 @@
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 
-use occ_core::{ExitReason, MonitorRef, OsPid, Pid, Process, System, SystemBuilder};
+use occ_core::{ExitReason, MonitorRef, Pid, Process, System, SystemBuilder};
 use occ_sck::{Bytes, Fd};
 use occ_test_support::ready::{Ready, Say};
-use occ_test_support::{LIMIT, dead, isolated, within};
+use occ_test_support::{LIMIT, dead, isolated, memory, within};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -495,18 +495,6 @@ fn a_failure_with_descriptors_that_nobody_watches_is_reported_and_closed() {
     });
 }
 
-fn peak(os_pid: OsPid) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{os_pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: usize = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kib * 1024
-}
-
 /// Neither the bytes nor the time of the coordinator: it passes a descriptor on.
 #[test]
 fn an_exit_value_of_64_mib_does_not_enter_the_memory_of_the_coordinator() {
@@ -515,17 +503,17 @@ fn an_exit_value_of_64_mib_does_not_enter_the_memory_of_the_coordinator() {
         let mut system = system();
         let coordinator = system.coordinator();
         assert_works(system.process());
-        let before = peak(coordinator);
+        let before = memory::peak(coordinator.get());
         let process = system.process();
         let (pid, monitor) = process.spawn_monitor(end_with, (Vec::new(), LONG)).unwrap();
         let down = down(process, monitor);
         assert_eq!(down.pid, pid);
         let (_, bytes) = value::<Told>(&down.reason);
         assert_eq!(bytes.len(), LONG);
-        let grown = peak(coordinator) - before;
+        let grown = memory::peak(coordinator.get()) - before;
         assert!(grown < 4 << 20, "by {grown} bytes");
         // What is measured counts: whoever has the value has its memory.
-        assert!(peak(OsPid::own()) > LONG);
+        assert!(memory::peak(std::process::id()) > LONG);
         drop((bytes, down));
         system.stop();
     });

@@ -2,7 +2,7 @@
 
 use occ_sck::{Bytes, Channel, Limits, Socket};
 use occ_test_support::pass::{Pass, inherited};
-use occ_test_support::{LIMIT, dead, isolated, role, stress, test_path};
+use occ_test_support::{LIMIT, dead, isolated, memory, role, stress, test_path};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -10,19 +10,6 @@ const MIB: usize = 1 << 20;
 
 /// What a side may have besides the value: the packet, pieces on their way, what the allocator keeps, the program.
 const BESIDES: usize = 64 * MIB;
-
-/// The most memory that this process has had at once, in bytes.
-fn peak() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: usize = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kib * 1024
-}
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 enum What {
@@ -84,7 +71,9 @@ fn role_receiver() {
             texts.iter().map(String::len).sum()
         }
     };
-    channel.send(&(len, peak())).unwrap();
+    channel
+        .send(&(len, memory::peak(std::process::id())))
+        .unwrap();
 }
 
 #[test]
@@ -112,7 +101,8 @@ fn role_sender() {
         What::Texts => channel.send(&texts(mib)).unwrap(),
     }
     let (len, theirs): (usize, usize) = receives(&mut channel);
-    test.send(&(len, peak(), theirs)).unwrap();
+    test.send(&(len, memory::peak(std::process::id()), theirs))
+        .unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use occ_sck::{Bytes, Channel, Fd, Limits, Socket};
 use occ_spawn::{Options, Spawner};
-use occ_test_support::{LIMIT, isolated, within};
+use occ_test_support::{LIMIT, isolated, memory, within};
 
 use crate::{run, value};
 
@@ -178,20 +178,7 @@ fn long_arguments_need_no_second_copy_on_either_side() {
             within(LIMIT, || reader.read_to_end(&mut said).unwrap());
             assert_eq!(said, b"x");
         }
-        let peak = peak();
+        let peak = memory::peak(std::process::id());
         assert!((LONG..LONG + BESIDES).contains(&peak), "ours: {peak}");
     });
-}
-
-/// The most memory that this process has had at once, in bytes.
-fn peak() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: usize = line
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap();
-    kib * 1024
 }
