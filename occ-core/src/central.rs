@@ -13,6 +13,7 @@
 //! - [`clues`]: what the kernel knows of how they came.
 //! - [`orphans`]: what processes leave behind.
 //! - [`unwatched`]: ends that nobody watched, told to the host.
+//! - [`places`]: where the messages of each are counted.
 //! - [`crowded`]: who waits for room for descriptors.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -20,7 +21,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use occ_inbox::Pid;
 use occ_sck::{Deadline, MAX_DATAGRAM, Packet, Socket};
 use occ_spawn::OsPid;
 use occ_spawn::entry::End;
@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::containment::Containment;
 use crate::control_group::{Group, Places};
 use crate::line::Line;
-use crate::protocol::{News, kind};
+use crate::protocol::{Me, kind};
 use crate::state::{Effect, Event, Serial, State};
 use crate::sys;
 
@@ -47,6 +47,7 @@ mod forks;
 mod graces;
 mod lines;
 mod orphans;
+mod places;
 mod spares;
 mod unwatched;
 
@@ -57,6 +58,7 @@ use ends::Stray;
 use forks::{Order, Unborn};
 use graces::Graces;
 use orphans::Orphans;
+use places::Tallied;
 use spares::Spares;
 use unwatched::Unwatched;
 
@@ -146,6 +148,7 @@ struct Central {
     cared: HashMap<Serial, Cared>,
     graces: Graces,
     spares: Spares,
+    tallied: Tallied,
     /// How many processes there may be, and spares with them.
     room: usize,
     /// Where control groups can be made, once somebody has asked for one.
@@ -218,6 +221,7 @@ impl Central {
             cared: HashMap::new(),
             graces: Graces::default(),
             spares: Spares::new(settings.spares),
+            tallied: Tallied::new(limit),
             room: limit,
             places: None,
             emptying: Vec::new(),
@@ -243,10 +247,7 @@ impl Central {
         central
             .open(serial, line)
             .map_err(|e| failed("epoll_ctl")(&e))?;
-        let you = News::You {
-            pid: central.state.pid(serial),
-        };
-        central.tell(serial, &you);
+        central.tell_who(serial);
         central.start_zygote().map_err(|e| chain_of(&e))?;
         let ready = Packet::of(kind::READY, &OsPid::own()).map_err(|e| failed("encode")(&e))?;
         ready
@@ -347,7 +348,6 @@ impl Central {
         match effect {
             Effect::Launch {
                 process,
-                pid,
                 wanted,
                 args,
                 mut given,
@@ -358,7 +358,7 @@ impl Central {
                     function: wanted.function,
                     args,
                     with_args,
-                    preface: preface(pid),
+                    preface: self.preface(process, !wanted.care.executes),
                     keep_stdin: wanted.keep_stdin,
                     mark: Some(self.orphans.mark(process)),
                     plan: wanted.plan,
@@ -429,6 +429,18 @@ impl Central {
         }
     }
 
+    /// What a process is told besides its arguments, who it is; and where messages to it are counted, if it can receive any.
+    fn preface(&mut self, process: Serial, receives: bool) -> Vec<u8> {
+        let me = Me {
+            pid: self.state.pid(process),
+            tally: receives.then(|| self.tallied.give(process)).flatten(),
+        };
+        let mut bytes = Vec::new();
+        // It has bytes, whatever its numbers.
+        let _ = occ_sck::encode_into(&me, &mut bytes);
+        bytes
+    }
+
     /// While the system stops, nobody waits for a zygote that may be stopped itself: what it has not made is not made.
     fn hurry(&mut self) {
         if self.state.is_stopping() && !self.unborn.is_empty() && self.zygote.is_some() {
@@ -463,14 +475,6 @@ fn raise_nofile() -> (Option<u64>, usize) {
     let soft = soft.unwrap_or(u64::from(u32::MAX));
     let limit = soft - RESERVE.min(soft / 4);
     (before.current, usize::try_from(limit).unwrap_or(usize::MAX))
-}
-
-/// What a process is told besides its arguments: its name.
-fn preface(pid: Pid) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // A pid has bytes, whatever its numbers.
-    let _ = occ_sck::encode_into(&pid, &mut bytes);
-    bytes
 }
 
 pub(crate) fn chain_of(error: &dyn std::error::Error) -> String {

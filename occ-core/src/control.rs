@@ -2,8 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use occ_inbox::{Connector, Event, Lost, Message, Pid, Refusal, Standing};
+use occ_inbox::{Connector, Event, Lost, Message, Pid, Refusal, Standing, Tallies};
 use occ_sck::{
     Assembler, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
     Received, SendError, Socket,
@@ -14,6 +15,7 @@ use rustix::net::Shutdown;
 
 use crate::down::Down;
 use crate::protocol::{News, Reply, Request, kind};
+use crate::tally::Tally;
 
 /// The control socket: the process's own for life, or one that the host opened.
 #[derive(Debug)]
@@ -59,6 +61,9 @@ pub struct Control {
     asked: u64,
     /// The wishes for a connection that have not been answered: their numbers, and with whom.
     wishes: Vec<(u64, Pid)>,
+    /// Where messages are counted, and those to this process.
+    tally: Option<Arc<Tally>>,
+    own: Option<u32>,
 }
 
 impl Control {
@@ -71,6 +76,17 @@ impl Control {
             last_id: 0,
             asked: 0,
             wishes: Vec::new(),
+            tally: None,
+            own: None,
+        }
+    }
+
+    /// That of a process, which has a share in the memory of whoever made it.
+    pub(crate) fn of_process(socket: &'static Socket, own: Option<u32>) -> Control {
+        Control {
+            tally: Tally::inherited(),
+            own,
+            ..Control::new(Line::Process(socket))
         }
     }
 
@@ -79,10 +95,12 @@ impl Control {
         let Some(Heard::Whole(envelope)) = self.read(Deadline::Never)? else {
             return Err(Lost);
         };
-        match envelope.decode() {
-            Ok(News::You { pid }) => Ok(pid),
-            _ => Err(Lost),
-        }
+        let Ok(News::You { pid }) = envelope.decode() else {
+            return Err(Lost);
+        };
+        let memory = envelope.fds.first();
+        self.tally = memory.and_then(|fd| Tally::of(fd.as_fd()).ok().map(Arc::new));
+        Ok(pid)
     }
 
     /// A number for the next request.
@@ -163,11 +181,15 @@ impl Control {
     fn news(&mut self, news: News, fds: Vec<OwnedFd>) -> Event {
         match news {
             News::You { .. } => Event::Own,
-            News::Connected { peer } => match fds.into_iter().next() {
+            News::Connected { peer, tally } => match fds.into_iter().next() {
                 Some(fd) => {
                     self.forget(peer);
                     let socket = Socket::from(fd);
-                    Event::Connected { peer, socket }
+                    Event::Connected {
+                        peer,
+                        socket,
+                        tally,
+                    }
                 }
                 None => Event::NoDescriptor,
             },
@@ -237,6 +259,11 @@ pub(crate) fn hang_up(socket: BorrowedFd<'_>) {
 }
 
 impl Connector for Control {
+    fn tallies(&self) -> Option<(Arc<dyn Tallies>, Option<u32>)> {
+        let tally: Arc<dyn Tallies> = self.tally.clone()?;
+        Some((tally, self.own))
+    }
+
     fn over_limit(&mut self, messages: u64, bytes: u64) {
         // The host is a program of its own, and not ours to end.
         if matches!(self.line, Line::Process(_)) {

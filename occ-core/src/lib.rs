@@ -51,6 +51,7 @@ mod start;
 pub mod state;
 mod sys;
 mod system;
+mod tally;
 
 pub use addr::{Addr, Inbox, Mail};
 pub use builder::Builder;

@@ -123,8 +123,8 @@ impl Line {
     }
 
     /// Sends one end of a pair.
-    pub(crate) fn pay_end(&self, peer: Pid, end: &Socket) -> Paid {
-        let Ok(packet) = Packet::of(kind::NEWS, &News::Connected { peer }) else {
+    pub(crate) fn pay_end(&self, peer: Pid, tally: Option<u32>, end: &Socket) -> Paid {
+        let Ok(packet) = Packet::of(kind::NEWS, &News::Connected { peer, tally }) else {
             return Paid::Closed;
         };
         paid(packet.send_part(0, &self.socket, &[end.as_fd()], Deadline::Now))

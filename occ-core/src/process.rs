@@ -9,7 +9,7 @@ use occ_spawn::OsPid;
 use crate::control::{Control, Line, NotAsked};
 use crate::down::{Down, MonitorRef};
 use crate::error::SystemError;
-use crate::protocol::{ProcessInfo, Reply, Request};
+use crate::protocol::{Me, ProcessInfo, Reply, Request};
 use crate::sys::ForkGuard;
 
 mod messages;
@@ -32,7 +32,7 @@ pub struct Process {
 enum Mail {
     /// Nobody has looked yet, and many a process never does: it waits in the control socket. An inbox would cost each of
     /// them three system calls and a descriptor or two.
-    Unopened(&'static Socket),
+    Unopened(&'static Socket, Option<u32>),
     Inbox(Box<Inbox<Control>>),
 }
 
@@ -68,8 +68,8 @@ impl Process {
     }
 
     /// A process, which knew who it is when it was made.
-    pub(crate) fn new(me: Pid, socket: &'static Socket) -> io::Result<Process> {
-        Process::with(me, Mail::Unopened(socket))
+    pub(crate) fn new(me: Me, socket: &'static Socket) -> io::Result<Process> {
+        Process::with(me.pid, Mail::Unopened(socket, me.tally))
     }
 
     fn with(me: Pid, mail: Mail) -> io::Result<Process> {
@@ -87,27 +87,19 @@ impl Process {
         self.me
     }
 
-    /// How many messages have arrived and not been received, if anybody has looked for one yet.
-    pub(crate) fn unread(&mut self) -> Option<u64> {
-        match &mut self.mail {
-            Mail::Inbox(inbox) if !self.guard.is_fork() => Some(inbox.unread() as u64),
-            _ => None,
-        }
-    }
-
     /// Does for nothing what many a process does first.
     pub(crate) fn rehearse(&mut self) {
         let _ = self.open();
     }
 
     fn open(&mut self) -> io::Result<&mut Inbox<Control>> {
-        if let Mail::Unopened(socket) = self.mail {
-            let control = Control::new(Line::Process(socket));
+        if let Mail::Unopened(socket, tally) = self.mail {
+            let control = Control::of_process(socket, tally);
             self.mail = Mail::Inbox(Box::new(Inbox::new(self.me, control)?));
         }
         match &mut self.mail {
             Mail::Inbox(inbox) => Ok(inbox),
-            Mail::Unopened(_) => Err(io::ErrorKind::Other.into()),
+            Mail::Unopened(..) => Err(io::ErrorKind::Other.into()),
         }
     }
 

@@ -224,10 +224,20 @@ pub enum NotSpawned {
     Stopping,
 }
 
+/// What a process is told when it is made.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Me {
+    /// Its name.
+    pub(crate) pid: Pid,
+    /// Where the messages to it are counted.
+    pub(crate) tally: Option<u32>,
+}
+
 /// What a process is told unasked.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum News {
-    /// Who it is: the first thing that the host is told. A process knows.
+    /// Who it is: the first thing that the host is told. A process knows. With it comes the memory in which messages are counted,
+    /// as a file descriptor, if there is any.
     You {
         /// Its name.
         pid: Pid,
@@ -236,6 +246,8 @@ pub enum News {
     Connected {
         /// With whom.
         peer: Pid,
+        /// Where what is sent to it is counted.
+        tally: Option<u32>,
     },
     /// A connection was asked for that was given before: whoever has not seen the news of it could not take
     /// it.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::os::fd::AsFd;
 
 use occ_inbox::Pid;
 use occ_sck::{Socket, Term};
@@ -11,6 +12,8 @@ use occ_spawn::{Arguments, Function, Outcome};
 use crate::addr::Inbox;
 use crate::current;
 use crate::process::Process;
+use crate::protocol::Me;
+use crate::tally::Tally;
 
 /// A function, as it is named to the coordinator.
 #[derive(Clone, Copy, Debug)]
@@ -140,19 +143,15 @@ fn begin<A: Arguments>(mut context: Context) -> Result<A, End> {
 }
 
 /// Makes this process the one of that name.
-fn become_process(me: Pid, control: &'static Socket) -> io::Result<()> {
+fn become_process(me: Me, control: &'static Socket) -> io::Result<()> {
     current::set(Process::new(me, control)?);
-    occ_spawn::entry::counted_by(unread);
     Ok(())
-}
-
-/// How many messages the process has not received, if this is its thread and it is not about to receive one.
-fn unread() -> Option<u64> {
-    current::with(|process| process.unread()).ok()?
 }
 
 /// What a zygote runs before it makes processes, and a spare before it waits: what comes before a function, and after it, for a process
 /// that is none. And then a spare runs it with its name, and has become that process.
+///
+/// A zygote has the memory in which messages are counted from whoever made it, and all that it makes have it from the zygote.
 pub(crate) const REHEARSAL: &Descriptor = &Descriptor::new(|| "occ-spare", rehearse);
 
 fn rehearse(context: Context) -> End {
@@ -160,21 +159,28 @@ fn rehearse(context: Context) -> End {
         let _ = become_process(me, context.control);
         return ().into_end();
     }
-    let nobody = Pid {
+    if let Some(tally) = context
+        .fds
+        .first()
+        .and_then(|fd| Tally::of(fd.as_fd()).ok())
+    {
+        tally.pass_on();
+    }
+    let pid = Pid {
         node: 0,
         incarnation: 0,
         serial: 0,
     };
+    let nobody = Me { pid, tally: None };
     let mut preface = Vec::new();
     let told = occ_sck::encode_into(&nobody, &mut preface).is_ok();
-    if let Ok(me) = occ_sck::decode::<Pid>(&preface)
+    if let Ok(me) = occ_sck::decode::<Me>(&preface)
         && let Ok(mut process) = Process::new(me, context.control)
         && told
     {
         process.rehearse();
         current::set_and_unset(process);
     }
-    occ_spawn::entry::counted_by(unread);
     ().into_end()
 }
 

@@ -1,12 +1,12 @@
-//! All of this crate's unsafe code: signals as a file descriptor, any child's end, a page that forks lose.
-#![expect(unsafe_code, reason = "signalfd, waitid for any child, madvise")]
+//! All of this crate's unsafe code: signals as a file descriptor, any child's end, a page that forks lose, memory that is shared.
+#![expect(unsafe_code, reason = "signalfd, waitid for any child, madvise, mmap")]
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use occ_spawn::OsPid;
@@ -215,6 +215,66 @@ impl ForkGuard {
     /// True in a fork.
     pub(crate) fn is_fork(&self) -> bool {
         occ_spawn::entry::is_fork().unwrap_or_else(|| PAGE.get().is_some_and(Page::is_wiped))
+    }
+}
+
+/// Numbers in a file in memory that is shared with whoever else maps it, forks among them.
+#[derive(Debug)]
+pub(crate) struct SharedWords {
+    first: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: the words are only read and written as atomics, and are there until the last owner has gone.
+unsafe impl Send for SharedWords {}
+// SAFETY: as above.
+unsafe impl Sync for SharedWords {}
+
+impl SharedWords {
+    /// As many as `bytes` hold.
+    ///
+    /// # Errors
+    ///
+    /// It holds none, or the kernel's: see mmap(2).
+    #[doc(alias = "mmap")]
+    pub(crate) fn map(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<SharedWords> {
+        let prot = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh mapping touches nothing that exists.
+        let memory = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                bytes,
+                prot,
+                libc::MAP_SHARED,
+                fd.as_raw_fd(),
+                0,
+            )
+        };
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let first = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        let count = bytes / size_of::<AtomicU64>();
+        Ok(SharedWords { first, count })
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&AtomicU64> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: within the mapping.
+        let word = unsafe { self.first.add(index) };
+        // SAFETY: the mapping begins with a page, so this is aligned, and any bytes are a number. It is there for as long as the
+        // answer; that nobody makes its file shorter is for whoever maps it to see to.
+        Some(unsafe { word.as_ref() })
+    }
+}
+
+impl Drop for SharedWords {
+    fn drop(&mut self) {
+        let bytes = self.count * size_of::<AtomicU64>();
+        // SAFETY: mapped by `map`, and nobody has a reference into it any more. The kernel rounds up to whole pages.
+        unsafe { libc::munmap(self.first.as_ptr().cast(), bytes) };
     }
 }
 

@@ -99,11 +99,16 @@ impl Connector for Member {
         let Ok((socket, end)) = Socket::pair() else {
             return ours.tell(refused(Refusal::TooManyPeers));
         };
-        ours.tell(Event::Connected { peer, socket })?;
+        ours.tell(Event::Connected {
+            peer,
+            socket,
+            tally: None,
+        })?;
         // If it goes at this moment, its end is closed, which says the same.
         let _ = theirs.tell(Event::Connected {
             peer: self.me,
             socket: end,
+            tally: None,
         });
         directory.connected.insert(both);
         Ok(())

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use occ_sck::{Deadline, Socket};
 use serde::{Deserialize, Serialize};
 
 use crate::message::Message;
 use crate::pid::Pid;
+use crate::tally::Tallies;
 
 /// Makes connections with other processes and brings news of them.
 ///
@@ -50,6 +52,11 @@ pub trait Connector {
         None
     }
 
+    /// Where messages are counted, and under which number those to this inbox: asked for once, when it is made.
+    fn tallies(&self) -> Option<(Arc<dyn Tallies>, Option<u32>)> {
+        None
+    }
+
     /// The inbox is no more, only handles of it.
     fn inbox_gone(&mut self) {}
 
@@ -87,6 +94,8 @@ pub enum Event {
         peer: Pid,
         /// This end of it.
         socket: Socket,
+        /// The number of `peer` in [`Connector::tallies`], where what is sent to it is counted.
+        tally: Option<u32>,
     },
     /// The same, on the wish of the peer alone. Where there is a connection that was made on ours, and that has not ended, the two
     /// have asked at the same instant: then each sends on its own, and receives on both.

@@ -20,6 +20,7 @@ use crate::pid::Pid;
 use crate::queue::{Loss, Queue};
 use crate::sent::Intake;
 use crate::spin::Spin;
+use crate::tally::Tally;
 use crate::wait::{Bell, Waiters};
 
 /// What epoll calls the connector.
@@ -46,6 +47,7 @@ pub(crate) struct Core<C> {
     pub(crate) intake: Intake,
     pub(crate) flow: Flow,
     pub(crate) spin: Spin,
+    pub(crate) tally: Tally,
     /// The connection that something came on last.
     pub(crate) last: Option<u64>,
     /// The connection that is not in epoll, because it has more to bring than can be looked at in one go. It may have
@@ -196,6 +198,13 @@ impl<C: Connector> Core<C> {
         let data = epoll::EventData::new_u64(CONNECTOR);
         epoll::add(&epoll, connector.as_fd(), data, epoll::EventFlags::IN)?;
         let reserve = Some(epoll.try_clone()?);
+        let tally = match connector.tallies() {
+            Some((tallies, own)) => Tally {
+                tallies: Some(tallies),
+                own,
+            },
+            None => Tally::default(),
+        };
         Ok(Core {
             me,
             connector,
@@ -209,6 +218,7 @@ impl<C: Connector> Core<C> {
             intake: Intake::default(),
             flow: Flow::new(),
             spin: Spin::default(),
+            tally,
             last: None,
             hot: Cell::new(None),
             batches: false,

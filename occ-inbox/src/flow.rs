@@ -286,6 +286,9 @@ impl<C: Connector> Core<C> {
     /// A message has been received.
     #[inline]
     pub(crate) fn release(&mut self, message: &Message) {
+        if !message.is_from_system() {
+            self.tally.received(1);
+        }
         let fds = message.fds();
         if self.flow.counts || fds > 0 {
             self.release_load(message.from, Load::of(message));

@@ -53,6 +53,7 @@ mod sent;
 mod since;
 mod site;
 mod spin;
+mod tally;
 mod wait;
 mod wired;
 
@@ -68,6 +69,7 @@ pub use message::{Message, Receive};
 pub use pid::Pid;
 pub use reference::{Mark, Ref};
 pub use since::Since;
+pub use tally::Tallies;
 pub use wired::Wired;
 
 pub use occ_sck::{Address, AddressError, PeerCredentials};

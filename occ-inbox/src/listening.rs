@@ -162,7 +162,11 @@ impl Listening {
             // It may have ended in the meantime.
             if hello::say(&self.address, &socket).is_ok() {
                 self.connected(peer, credentials);
-                self.news.push_back(Event::Connected { peer, socket });
+                self.news.push_back(Event::Connected {
+                    peer,
+                    socket,
+                    tally: None,
+                });
                 return;
             }
         }

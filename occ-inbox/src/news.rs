@@ -76,7 +76,15 @@ impl<C: Connector> Core<C> {
 
     fn follow(&mut self, event: Event) {
         match event {
-            Event::Connected { peer, socket } => self.begin(Peer::new(peer, socket, true)),
+            Event::Connected {
+                peer,
+                socket,
+                tally,
+            } => {
+                let mut peer = Peer::new(peer, socket, true);
+                peer.tally = tally;
+                self.begin(peer);
+            }
             Event::Accepted { peer, socket } => self.accepted(Peer::new(peer, socket, false)),
             Event::Refused { peer, why } => {
                 match why {

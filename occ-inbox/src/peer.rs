@@ -38,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) sender: Option<u32>,
     /// What it has sent that nobody has received.
     pub(crate) unread: Unread,
+    /// Its number where what is sent to it is counted.
+    pub(crate) tally: Option<u32>,
     /// It wants nobody to wait for room in its inbox.
     pub(crate) rejects: bool,
     /// It has not been told what the policy here is, because somebody is in the middle of a message.
@@ -101,6 +103,7 @@ impl Peer {
             socket: Arc::new(socket),
             sender: None,
             unread: Unread::default(),
+            tally: None,
             rejects: false,
             untold: false,
             ours,

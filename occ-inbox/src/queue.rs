@@ -72,6 +72,13 @@ pub(crate) enum Loss {
     Connection { from: Pid, cause: Cause },
 }
 
+impl Loss {
+    /// Whether what was lost is one message that a process had sent.
+    pub(crate) fn is_of_one_sent(&self) -> bool {
+        matches!(self, Loss::Message { from: Some(_) })
+    }
+}
+
 impl From<Loss> for ReceiveError {
     fn from(loss: Loss) -> ReceiveError {
         match loss {
@@ -191,6 +198,16 @@ impl Queue {
             Some(Entry::Held(held)) => Some((&held.message, held.arrival)),
             Some(Entry::Lost(_)) | None => None,
         })
+    }
+
+    /// How many entries stand for a message that a process has sent.
+    pub(crate) fn sent(&self) -> u64 {
+        let is_sent = |slot: &&Slot| match &slot.entry {
+            Some(Entry::Held(held)) => !held.message.is_from_system(),
+            Some(Entry::Lost(loss)) => loss.is_of_one_sent(),
+            None => false,
+        };
+        self.slots.iter().filter(is_sent).count() as u64
     }
 
     /// The place of the next entry.

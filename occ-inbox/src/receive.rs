@@ -176,8 +176,12 @@ impl<C: Connector> Inbox<C> {
     /// As [`Inbox::receive`], if there was nothing.
     pub fn flush(&mut self) -> Result<usize, ReceiveError> {
         let swept = self.sweep();
+        let sent = self.queue.sent();
         let thrown = self.queue.clear();
-        self.hold.core().recount(&self.queue);
+        let mut core = self.hold.core();
+        core.tally.received(sent);
+        core.recount(&self.queue);
+        drop(core);
         match thrown {
             0 => swept.map(|()| 0),
             thrown => Ok(thrown),
@@ -208,7 +212,12 @@ impl<C: Connector> Inbox<C> {
                     self.hold.core().release(&held.message);
                     return Ok(Some((held, found)));
                 }
-                Some(Found::Loss(loss)) => return Err(loss.into()),
+                Some(Found::Loss(loss)) => {
+                    if loss.is_of_one_sent() {
+                        self.hold.core().tally.received(1);
+                    }
+                    return Err(loss.into());
+                }
                 None => {
                     self.queue.stamp();
                     seen = seen.max(self.queue.end());

@@ -226,7 +226,12 @@ impl<C: Connector> Site<'_, C> {
             }
         });
         match sent {
-            Ok(()) => message.is_half = false,
+            Ok(()) => {
+                message.is_half = false;
+                let core = message.site.core();
+                let tally = core.peers.get(number).and_then(|peer| peer.tally);
+                core.tally.sent(tally);
+            }
             Err(Stopped::Ended) => return Ok(Sending::Ended),
             Err(Stopped::Failed(error)) => return Err(error),
         }
@@ -243,6 +248,7 @@ impl<C: Connector> Site<'_, C> {
         let mut core = self.hold.core();
         let before = core.arrivals.len();
         core.arrivals.push(Message::sent(me, envelope));
+        core.tally.sent(core.tally.own);
         core.count_since(before, None, true);
         core.tell(self.owner);
         Ok(())
@@ -289,7 +295,13 @@ impl<C: Connector> Site<'_, C> {
                 Err(occ_sck::SendError::Full)
             };
             match sent {
-                Ok(()) => return Ok(Sending::Done),
+                Ok(()) => {
+                    if turn.is_none() {
+                        let tally = peer.tally;
+                        core.tally.sent(tally);
+                    }
+                    return Ok(Sending::Done);
+                }
                 Err(occ_sck::SendError::Full) if deadline.passed() => {
                     return Err(SendError::Full { to });
                 }

@@ -27,7 +27,11 @@ impl Wired {
     ///
     /// No room for a file descriptor.
     pub fn new(connections: impl IntoIterator<Item = (Pid, Socket)>) -> io::Result<Wired> {
-        let connected = |(peer, socket)| Event::Connected { peer, socket };
+        let connected = |(peer, socket)| Event::Connected {
+            peer,
+            socket,
+            tally: None,
+        };
         let news: VecDeque<Event> = connections.into_iter().map(connected).collect();
         let rung = u32::from(!news.is_empty());
         let bell = eventfd(rung, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;

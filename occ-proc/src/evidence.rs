@@ -57,9 +57,9 @@ pub enum Evidence {
         /// Its name.
         name: String,
     },
-    /// It ended by itself with messages that it had not received.
+    /// It had been sent messages that it had not received.
     Unread {
-        /// So many were there when it looked for the last time.
+        /// So many, as those count who send and it that receives.
         messages: u64,
     },
     /// It had become another program (execve(2)).

@@ -8,7 +8,7 @@ use occ_sck::{DecodeError, Envelope, Term};
 
 use crate::backtrace::Backtrace;
 use crate::outcome::{ErrorReport, PanicReport, STATUS_ERROR, STATUS_PANIC, STATUS_VALUE, kind};
-use crate::{earlier, last_signal, unread};
+use crate::{earlier, last_signal};
 
 /// Why a process ended.
 ///
@@ -121,8 +121,6 @@ pub struct LastWords {
     signal: Option<SignalInfo>,
     /// Panics that were not the end.
     earlier: Option<Evidence>,
-    /// Messages that it has not received.
-    unread: Option<Evidence>,
 }
 
 impl LastWords {
@@ -132,7 +130,6 @@ impl LastWords {
             kind::VALUE | kind::ERROR | kind::FAILURE => self.outcome = Some(envelope),
             kind::PANIC => self.panic = Some(envelope),
             kind::SIGNAL => self.signal = self.signal.take().or(last_signal::read(&envelope)),
-            kind::UNREAD => self.unread = unread::read(&envelope),
             kind::PANICKED_BEFORE => self.earlier = earlier::read(&envelope),
             _ => return Some(envelope),
         }
@@ -145,14 +142,12 @@ impl LastWords {
             && self.panic.is_none()
             && self.signal.is_none()
             && self.earlier.is_none()
-            && self.unread.is_none()
     }
 
     /// What it has said of how it came to the end that the kernel tells.
     pub fn evidence(&self, status: OsStatus) -> Vec<Evidence> {
         let of_signal = self.evidence_of_signal(status);
-        let others = self.earlier.clone().into_iter().chain(self.unread.clone());
-        of_signal.into_iter().chain(others).collect()
+        of_signal.into_iter().chain(self.earlier.clone()).collect()
     }
 
     /// What speaks for one cause or another of a signal.

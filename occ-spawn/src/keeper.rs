@@ -101,7 +101,7 @@ fn keep(orders: &Receiver<Order>, bell: &OwnedFd) {
         loop {
             match orders.try_recv() {
                 Ok(Order::StartZygote(reply)) => {
-                    let _ = reply.send(Zygote::start(None, None));
+                    let _ = reply.send(Zygote::start(None, None, None));
                 }
                 Ok(Order::Adopt(child)) => adopted.push(child),
                 Err(TryRecvError::Empty) => break,

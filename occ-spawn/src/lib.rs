@@ -62,7 +62,6 @@ mod spawner;
 mod sys;
 mod tail;
 mod title;
-mod unread;
 mod watch;
 pub mod zygote;
 
@@ -73,7 +72,6 @@ pub mod entry {
     pub use crate::function::{Run, descriptor, result_kind};
     pub use crate::outcome::{End, kind};
     pub use crate::sys::is_fork;
-    pub use crate::unread::counted_by;
 }
 
 /// How the kernel says that a child has ended.

@@ -37,8 +37,6 @@ pub mod kind {
     pub const NOT_BEGUN: u8 = SPAWN + 11;
     /// From a helper that was asked for the names in a backtrace.
     pub const BACKTRACE: u8 = SPAWN + 13;
-    /// The process ends with messages that it has not received: how many.
-    pub const UNREAD: u8 = SPAWN + 15;
     /// The process has panicked before, and that was not its end.
     pub const PANICKED_BEFORE: u8 = SPAWN + 14;
 }

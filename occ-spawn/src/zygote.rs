@@ -66,6 +66,7 @@ impl Zygote {
     ///
     /// `rehearsal` is run by the zygote before it makes the first process. What is done for the first time there no process has to do:
     /// each page that it does not write is one that it shares with all others. It must leave nothing behind that a fork must not have.
+    /// `with_rehearsal` is what it gets, and what is closed when it has run.
     ///
     /// # Errors
     ///
@@ -73,6 +74,7 @@ impl Zygote {
     pub fn start(
         nofile: Option<u64>,
         rehearsal: Option<&'static Descriptor>,
+        with_rehearsal: Option<BorrowedFd<'_>>,
     ) -> Result<Zygote, BootError> {
         let settings = Settings {
             parent: OsPid::own(),
@@ -84,7 +86,8 @@ impl Zygote {
             op: "encode",
             source: io::Error::other(error),
         })?;
-        boot::launch(ENTRY, args, &[]).map(|process| Zygote { process })
+        let fds: Vec<BorrowedFd<'_>> = with_rehearsal.into_iter().collect();
+        boot::launch(ENTRY, args, &fds).map(|process| Zygote { process })
     }
 
     /// The zygote's own OS pid.

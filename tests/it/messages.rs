@@ -257,7 +257,13 @@ fn send_control(to: Pid) -> anyhow::Result<()> {
     send(to, Reply::Done { id })?;
     send(to, Reply::Spawned { id, pid: me })?;
     send(to, News::You { pid: me })?;
-    send(to, News::Connected { peer: me })?;
+    send(
+        to,
+        News::Connected {
+            peer: me,
+            tally: None,
+        },
+    )?;
     send(to, News::Gone { peer: me })?;
     let name = "forged".to_owned();
     send(

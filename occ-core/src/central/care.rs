@@ -96,6 +96,7 @@ impl Central {
 
     /// A process is no more, or was never made. Nobody has duplicates of what was held for it.
     pub(super) fn forget(&mut self, process: Serial) {
+        self.tallied.take_back(process);
         if let Some(Cared {
             group: Some(mut group),
             ..

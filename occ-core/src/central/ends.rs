@@ -9,6 +9,7 @@
 
 use std::time::Instant;
 
+use occ_proc::Evidence;
 use occ_spawn::OsPid;
 use occ_spawn::kernel::{self, Ended, Whom};
 use rustix::io::Errno;
@@ -90,6 +91,10 @@ impl Central {
         };
         let at = Moment::now();
         let stderr = self.take_tail(process);
+        let messages = self.tallied.unread(process);
+        if messages > 0 {
+            evidence.push(Evidence::Unread { messages });
+        }
         self.forget(process);
         self.awaited.remove(&process);
         self.by_os_pid.remove(&os_pid);

@@ -303,7 +303,7 @@ impl Central {
     // ---- the zygote ----
 
     pub(super) fn start_zygote(&mut self) -> Result<(), BootError> {
-        let zygote = Zygote::start(self.nofile, Some(REHEARSAL))?;
+        let zygote = Zygote::start(self.nofile, Some(REHEARSAL), self.tallied.fd())?;
         let data = epoll::EventData::new_u64(ZYGOTE);
         if let Err(source) = epoll::add(&self.epoll, zygote.socket(), data, EventFlags::IN) {
             zygote.end();

@@ -1,7 +1,7 @@
 //! Control sockets: what processes say, and what they are owed.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -146,7 +146,6 @@ impl Central {
             | spawn::PANIC
             | spawn::SIGNAL
             | spawn::PANICKED_BEFORE
-            | spawn::UNREAD
                 if from_itself =>
             {
                 // It is kept until the end, and all who watch have been told. Only a value has any.
@@ -273,6 +272,24 @@ impl Central {
         );
     }
 
+    /// Tells the host who it is, and where messages are counted: the first that it hears.
+    pub(super) fn tell_who(&mut self, host: Serial) {
+        let you = News::You {
+            pid: self.state.pid(host),
+        };
+        let (Some(line), Ok(packet)) = (self.lines.get(&host), Packet::of(kind::NEWS, &you)) else {
+            return;
+        };
+        let fds: Vec<BorrowedFd<'_>> = self.tallied.fd().into_iter().collect();
+        // Without, if there is no room for a descriptor on its way. Then it counts nothing.
+        if packet
+            .send_part(0, &line.socket, &fds, Deadline::Now)
+            .is_err()
+        {
+            self.tell(host, &you);
+        }
+    }
+
     pub(super) fn tell_end(&mut self, to: Serial, ended: Ended, report: Option<Rc<Envelope>>) {
         let short = report.as_deref().and_then(ShortReport::of);
         if let Some(report) = report
@@ -326,7 +343,7 @@ impl Central {
         match owed {
             Owed::Answer(packet, _) | Owed::News(packet) => line.pay(packet),
             Owed::Report(report) => line.pay_report(report),
-            Owed::End(peer, end) => line.pay_end(*peer, end),
+            Owed::End(peer, end) => line.pay_end(*peer, self.tallied.of(peer.serial), end),
             Owed::Pair(other) => self.pay_pair(to, *other),
         }
     }
@@ -410,7 +427,7 @@ impl Central {
         }
         let made = Socket::pair();
         let paid = match &made {
-            Ok((ours, _)) => line.pay_end(peer, ours),
+            Ok((ours, _)) => line.pay_end(peer, self.tallied.of(other), ours),
             Err(_) => Paid::Failed {
                 op: "socketpair",
                 errno: 0,

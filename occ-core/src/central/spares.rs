@@ -18,7 +18,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::process::Signal;
 
 use super::forks::Order;
-use super::{Central, ends, preface};
+use super::{Central, ends};
 use crate::descent::signal_child;
 use crate::line::Line;
 use crate::protocol::Moment;
@@ -123,6 +123,7 @@ impl Central {
     fn lose_spare(&mut self, number: Serial) {
         // That its socket is closed takes it out of epoll.
         if self.spares.spares.remove(&number).is_some() {
+            self.tallied.take_back(number);
             self.events.push_back(Event::SpareGone { process: number });
         }
     }
@@ -191,7 +192,7 @@ impl Central {
             };
             self.spares.spares.insert(number, spare);
             let request = Rc::new(zygote::Request {
-                preface: preface(self.state.pid(number)),
+                preface: self.preface(number, true),
                 mark: Some(self.orphans.mark(number)),
                 likely: self.spares.last,
                 ..zygote::Request::spare(number, REHEARSAL.offset())

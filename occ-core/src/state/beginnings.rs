@@ -56,10 +56,8 @@ impl State {
         };
         self.doubles += usize::from(process.takes_two());
         self.processes.insert(serial, process);
-        let pid = self.pid(serial);
         effects.push(Effect::Launch {
             process: serial,
-            pid,
             wanted: Box::new(wanted),
             args,
             given,

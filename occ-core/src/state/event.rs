@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use occ_inbox::Pid;
 use occ_sck::{Blob, Envelope};
 use occ_spawn::OsPid;
 use occ_spawn::zygote::Args;
@@ -142,8 +141,6 @@ pub enum Effect {
     Launch {
         /// Its number.
         process: Serial,
-        /// Its name.
-        pid: Pid,
         /// What it is to be.
         wanted: Box<Wanted>,
         /// Its options, and what it is called with.

@@ -172,7 +172,7 @@ fn want(whom: Pid, ready: String) -> Vec<Result<(), Refusal>> {
     let answer = || {
         loop {
             match news(&control) {
-                News::Connected { peer } if peer == whom => return Ok(()),
+                News::Connected { peer, .. } if peer == whom => return Ok(()),
                 // What was wanted has been given before.
                 News::Given { id: 2, peer } if peer == whom => return Ok(()),
                 News::Refused { peer, why } if peer == whom => return Err(why),

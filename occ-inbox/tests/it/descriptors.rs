@@ -66,9 +66,11 @@ fn inbox(serial: u64) -> (Inbox<Line>, Socket) {
 fn at(end: Socket, serial: u64, peer: u64) -> Inbox<Script> {
     let mut inbox = Script::inbox(serial);
     let peer = pid(peer);
-    inbox
-        .connector()
-        .say(Event::Connected { peer, socket: end });
+    inbox.connector().say(Event::Connected {
+        peer,
+        socket: end,
+        tally: None,
+    });
     inbox.attend(Deadline::Now).unwrap();
     inbox
 }
@@ -99,6 +101,7 @@ fn a_connection_without_room_is_refused_and_what_came_on_it_is_received() {
         two.connector().say(Event::Connected {
             peer: pid(1),
             socket: other,
+            tally: None,
         });
         say(&board, &Tell::Connected { peer: pid(2) }, &[end.as_fd()]);
         drop(end);
@@ -153,6 +156,7 @@ fn one_who_asks_for_a_connection_and_has_no_room_for_it_is_told() {
         two.connector().say(Event::Connected {
             peer: pid(1),
             socket: other,
+            tally: None,
         });
         assert_eq!(drain::<u8, _>(&mut two), [2]);
     }));

@@ -175,6 +175,7 @@ fn what_cannot_be_encoded_leaves_the_connection_as_it_was() {
     got.connector().say(Event::Connected {
         peer: pid(1),
         socket: two,
+        tally: None,
     });
     assert_eq!(drain::<u8, _>(&mut got), [1, 2]);
 }
@@ -258,7 +259,11 @@ fn a_message_that_finds_its_connection_replaced_goes_on_the_new_one() {
     let mut socket = Some(socket);
     one.connector().answer(move |peer, _| {
         let socket = socket.take().expect("asked once");
-        vec![Event::Connected { peer, socket }]
+        vec![Event::Connected {
+            peer,
+            socket,
+            tally: None,
+        }]
     });
     one.send(pid(2), &1_u8).unwrap();
     assert!(received(&again));
@@ -283,6 +288,7 @@ fn news_of_others_while_waiting_for_a_connection_are_not_lost() {
             Event::Connected {
                 peer,
                 socket: socket.take().expect("asked once"),
+                tally: None,
             },
         ]
     });

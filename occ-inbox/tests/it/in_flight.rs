@@ -27,7 +27,11 @@ fn is_full(result: Result<(), SendError>) {
 fn receive_all(end: Socket) -> Vec<Bytes> {
     let mut two = Script::inbox(2);
     let peer = pid(1);
-    two.connector().say(Event::Connected { peer, socket: end });
+    two.connector().say(Event::Connected {
+        peer,
+        socket: end,
+        tally: None,
+    });
     drain(&mut two)
 }
 

@@ -26,6 +26,7 @@ mod several;
 mod spin;
 mod streams;
 mod switchboard;
+mod tallies;
 mod threads;
 mod timeouts;
 mod undecodable;

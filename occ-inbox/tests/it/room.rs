@@ -26,7 +26,11 @@ fn is_full(result: Result<(), SendError>) {
 fn at(end: Socket) -> Inbox<Script> {
     let mut two = Script::inbox(2);
     let peer = pid(1);
-    two.connector().say(Event::Connected { peer, socket: end });
+    two.connector().say(Event::Connected {
+        peer,
+        socket: end,
+        tally: None,
+    });
     two
 }
 

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use occ_inbox::{Connector, Deadline, Event, Inbox, Lost, Pid, Refusal, Socket, Standing};
+use occ_inbox::{Connector, Deadline, Event, Inbox, Lost, Pid, Refusal, Socket, Standing, Tallies};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::pid;
+use crate::tallies::Counts;
 
 /// What a script does when it is asked for a connection.
 type Answer = Box<dyn FnMut(Pid, Standing) -> Vec<Event>>;
@@ -19,6 +21,8 @@ pub(crate) struct Script {
     answer: Answer,
     /// Every request there was.
     pub(crate) asked: Vec<(Pid, Standing)>,
+    /// Where messages are counted, and those to the inbox.
+    pub(crate) tallies: Option<(Arc<Counts>, u32)>,
 }
 
 impl Script {
@@ -33,6 +37,7 @@ impl Script {
                 vec![Event::Refused { peer, why }]
             }),
             asked: Vec::new(),
+            tallies: None,
         }
     }
 
@@ -50,7 +55,11 @@ impl Script {
     pub(crate) fn connect(&mut self, peer: u64) -> Socket {
         let (socket, theirs) = Socket::pair().unwrap();
         let peer = pid(peer);
-        self.say(Event::Connected { peer, socket });
+        self.say(Event::Connected {
+            peer,
+            socket,
+            tally: None,
+        });
         theirs
     }
 
@@ -77,6 +86,11 @@ impl Script {
 }
 
 impl Connector for Script {
+    fn tallies(&self) -> Option<(Arc<dyn Tallies>, Option<u32>)> {
+        let (counts, own) = self.tallies.clone()?;
+        Some((counts, Some(own)))
+    }
+
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.bell.as_fd()
     }

@@ -210,7 +210,11 @@ fn who_waits_for_room_goes_on_receiving_a_stream() {
             scope.spawn(move || {
                 let mut two = Script::inbox(2);
                 let peer = pid(1);
-                two.connector().say(Event::Connected { peer, socket });
+                two.connector().say(Event::Connected {
+                    peer,
+                    socket,
+                    tally: None,
+                });
                 go_on(&mut two, 1);
             });
             go_on(&mut one, 2);

@@ -103,6 +103,7 @@ impl Connector for Line {
             Tell::Connected { peer } => Event::Connected {
                 peer,
                 socket: envelope.fds.remove(0).into(),
+                tally: None,
             },
             Tell::Refused { peer, why } => Event::Refused { peer, why },
             Tell::Gone { peer } => Event::Gone { peer },

@@ -51,7 +51,6 @@ fn report(end: End) -> i32 {
         };
     };
     crate::earlier::tell(control);
-    crate::unread::tell(control);
     let Err(error) = send(&end, control) else {
         return end.status;
     };

@@ -81,7 +81,7 @@ impl Forker {
         crate::image::Image::own();
         sys::was_single_threaded();
         sys::map_own_record().map_err(|e| format!("no memory: {e}"))?;
-        rehearse(control, settings.rehearsal)?;
+        rehearse(control, settings.rehearsal, context.fds)?;
         Ok(Forker {
             requests: control,
             parent,
@@ -190,7 +190,7 @@ impl Forked {
 
 /// Does what every process would do for its first time, and what a fork passes on as done: rustix asks the kernel for the
 /// size of a page, and the first thread local that has a destructor lets the dynamic linker look for a symbol.
-fn rehearse(control: &'static Socket, rehearsal: u64) -> Result<(), String> {
+fn rehearse(control: &'static Socket, rehearsal: u64, fds: Vec<OwnedFd>) -> Result<(), String> {
     struct Last;
     impl Drop for Last {
         fn drop(&mut self) {}
@@ -204,7 +204,7 @@ fn rehearse(control: &'static Socket, rehearsal: u64) -> Result<(), String> {
             args: Encoded::Here(Vec::new()),
             with_args: Vec::new(),
             preface: Vec::new(),
-            fds: Vec::new(),
+            fds,
         }));
     }
     Ok(())

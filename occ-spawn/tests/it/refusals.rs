@@ -81,7 +81,7 @@ fn reap(os_pid: OsPid) -> OsStatus {
 #[test]
 fn a_number_that_names_no_function_is_an_error_exit() {
     isolated!(|| {
-        let zygote = Zygote::start(None, None).unwrap();
+        let zygote = Zygote::start(None, None, None).unwrap();
         let good = GOOD.offset();
         let edges = [
             0,
@@ -127,7 +127,7 @@ fn a_number_that_names_no_function_is_an_error_exit() {
 #[test]
 fn frames_that_are_no_request_are_ignored() {
     isolated!(|| {
-        let zygote = Zygote::start(None, None).unwrap();
+        let zygote = Zygote::start(None, None, None).unwrap();
         let socket = zygote.socket();
         for garbage in [
             &[0_u8][..],
@@ -173,7 +173,7 @@ fn frames_that_are_no_request_are_ignored() {
 #[test]
 fn a_zygote_knows_which_process_it_forked() {
     isolated!(|| {
-        let zygote = Zygote::start(None, None).unwrap();
+        let zygote = Zygote::start(None, None, None).unwrap();
         let ExitReason::Value(_) = end_of(&zygote, 41, GOOD.offset()) else {
             panic!()
         };
@@ -200,7 +200,7 @@ fn a_zygote_knows_which_process_it_forked() {
 #[test]
 fn a_zygote_ends_when_its_socket_does() {
     isolated!(|| {
-        let zygote = Zygote::start(None, None).unwrap();
+        let zygote = Zygote::start(None, None, None).unwrap();
         let os_pid = zygote.os_pid().get();
         // Its process is a child of this one still, and unreaped.
         drop(zygote);
