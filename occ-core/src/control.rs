@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use occ_inbox::{Connector, Event, Lost, Message, Pid, Refusal, Standing, Tallies};
+use occ_inbox::{Connector, Event, Lost, Message, NotAsked, Pid, Refusal, Standing, Tallies};
 use occ_sck::{
     Assembler, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
     Received, SendError, Socket,
@@ -42,9 +42,44 @@ enum Heard {
 
 /// Why a request was not made.
 #[derive(Debug)]
-pub(crate) enum NotAsked {
+pub(crate) enum Unasked {
     Lost,
     Io { op: &'static str, source: io::Error },
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Yes,
+    /// There is no room for it now.
+    Full,
+    /// There is none for its descriptors (see [`SendError::TooManyInFlight`]), and nobody tells when there is.
+    Crowded(SendError),
+}
+
+/// A request, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Question {
+    packet: Packet,
+    replied_as: Option<u64>,
+}
+
+impl Question {
+    pub(crate) fn new(request: &Request) -> Result<Question, Unasked> {
+        let packet = Packet::of(kind::REQUEST, request).map_err(|error| Unasked::Io {
+            op: "encode",
+            source: io::Error::other(error),
+        })?;
+        // A request is one datagram: of the first part of several nothing would come back.
+        if packet.parts() > 1 {
+            return Err(Unasked::Io {
+                op: "a request of more than one datagram",
+                source: Errno::MSGSIZE.into(),
+            });
+        }
+        let replied_as = request.replied_as();
+        Ok(Question { packet, replied_as })
+    }
 }
 
 /// Asks the coordinator, and hears what it says.
@@ -109,31 +144,24 @@ impl Control {
         self.last_id
     }
 
-    /// Asks for something, with the descriptors that belong to it.
+    /// Asks for something, with the descriptors that belong to it, without waiting: this is under the lock that every thread
+    /// needs which sends.
     pub(crate) fn ask(
         &mut self,
-        request: &Request,
+        question: &Question,
         fds: &[BorrowedFd<'_>],
-    ) -> Result<(), NotAsked> {
-        let packet = Packet::of(kind::REQUEST, request).map_err(|error| NotAsked::Io {
-            op: "encode",
-            source: io::Error::other(error),
-        })?;
-        // A request is one datagram: of the first part of several nothing would come back.
-        if packet.parts() > 1 {
-            return Err(NotAsked::Io {
-                op: "a request of more than one datagram",
-                source: Errno::MSGSIZE.into(),
-            });
-        }
-        if let Some(id) = request.replied_as() {
-            self.asked = id;
-        }
-        match packet.send_part(0, self.line.socket(), fds, Deadline::Never) {
-            Ok(()) => Ok(()),
-            Err(SendError::Closed) => Err(NotAsked::Lost),
-            Err(SendError::Io { op, source }) => Err(NotAsked::Io { op, source }),
-            Err(error) => Err(NotAsked::Io {
+    ) -> Result<Asked, Unasked> {
+        let Question { packet, replied_as } = question;
+        match packet.send_part(0, self.line.socket(), fds, Deadline::Now) {
+            Ok(()) => {
+                self.asked = replied_as.unwrap_or(self.asked);
+                Ok(Asked::Yes)
+            }
+            Err(SendError::Full) => Ok(Asked::Full),
+            Err(error @ SendError::TooManyInFlight { .. }) => Ok(Asked::Crowded(error)),
+            Err(SendError::Closed) => Err(Unasked::Lost),
+            Err(SendError::Io { op, source }) => Err(Unasked::Io { op, source }),
+            Err(error) => Err(Unasked::Io {
                 op: "sendmsg",
                 source: io::Error::other(error),
             }),
@@ -275,13 +303,19 @@ impl Connector for Control {
         self.line.socket().as_fd()
     }
 
-    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost> {
+    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), NotAsked> {
         let id = self.id();
+        let to = peer;
+        let question = Question::new(&Request::Connect { id, to, standing });
+        let question = question.map_err(|_| NotAsked::Lost)?;
+        match self.ask(&question, &[]) {
+            Ok(Asked::Yes) => {}
+            Ok(Asked::Full | Asked::Crowded(_)) => return Err(NotAsked::Full),
+            Err(_) => return Err(NotAsked::Lost),
+        }
         self.forget(peer);
         self.wishes.push((id, peer));
-        let to = peer;
-        self.ask(&Request::Connect { id, to, standing }, &[])
-            .map_err(|_| Lost)
+        Ok(())
     }
 
     fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost> {
@@ -311,7 +345,9 @@ impl Connector for Control {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::time::{Duration, Instant};
 
+    use occ_inbox::Inbox;
     use occ_sck::Packet;
     use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -335,9 +371,68 @@ mod tests {
     fn ask_among_others(control: &mut Control, fds: &[BorrowedFd<'_>]) -> u64 {
         let id = control.id();
         control.request(pid(2), Standing::New).unwrap();
-        control.ask(&Request::Processes { id }, fds).unwrap();
+        let question = Question::new(&Request::Processes { id }).unwrap();
+        control.ask(&question, fds).unwrap();
         control.request(pid(3), Standing::New).unwrap();
         id
+    }
+
+    /// Fills the socket; the requests that are in it.
+    fn fill(control: &mut Control) -> u64 {
+        let mut nobody = |serial| control.request(pid(serial), Standing::New).is_err();
+        (100..).find(|serial| nobody(*serial)).unwrap() - 100
+    }
+
+    fn heard(coordinator: &Socket) -> Request {
+        let (mut buffer, mut fds) = (vec![0; MAX_DATAGRAM], Vec::new());
+        let heard = coordinator.receive(&mut buffer, &mut fds, Deadline::Now);
+        let Ok(Received::Datagram { len, .. }) = heard else {
+            panic!("{heard:?}")
+        };
+        let whole = Assembler::new(Limits::default()).push(&buffer[..len], fds);
+        whole.unwrap().unwrap().decode().unwrap()
+    }
+
+    /// One thread has the inbox alone. With several: `tests/it/stopped.rs`.
+    #[test]
+    fn who_asks_where_there_is_no_room_waits_for_no_longer_than_it_wants_and_keeps_its_order() {
+        occ_test_support::within(occ_test_support::LIMIT, || {
+            let (mut control, coordinator) = control();
+            let before = fill(&mut control);
+            let mut inbox = Inbox::new(pid(1), control).unwrap();
+            for _ in 0..1000 {
+                let full = inbox.try_send(pid(2), &1_u8);
+                assert!(matches!(full, Err(occ_inbox::SendError::Full { .. })));
+            }
+            let (limit, begun) = (Duration::from_millis(20), Instant::now());
+            let full = inbox.send_timeout(pid(2), &1_u8, limit);
+            assert!(matches!(full, Err(occ_inbox::SendError::Full { .. })));
+            assert!(begun.elapsed() >= limit);
+
+            // Two that wait for as long as it takes, one after the other.
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let connects = |request: &Request, whom: u64| matches!(request, Request::Connect { to, .. } if *to == pid(whom));
+                    for serial in 100..100 + before {
+                        assert!(connects(&heard(&coordinator), serial));
+                    }
+                    let mut fds = [rustix::event::PollFd::new(&coordinator, rustix::event::PollFlags::IN)];
+                    for whom in [3, 4] {
+                        rustix::event::poll(&mut fds, None).unwrap();
+                        // Of what was tried in vain nothing has been asked.
+                        assert!(connects(&heard(&coordinator), whom));
+                        let peer = pid(whom);
+                        let why = Refusal::NoProcess;
+                        let no = Packet::of(kind::NEWS, &News::Refused { peer, why }).unwrap();
+                        no.send_whole(&coordinator, &[], Deadline::Now).unwrap();
+                    }
+                });
+                for whom in [3, 4] {
+                    let gone = inbox.send(pid(whom), &1_u8);
+                    assert!(matches!(gone, Err(occ_inbox::SendError::NoProcess { .. })));
+                }
+            });
+        });
     }
 
     fn failed(control: &mut Control, id: u64) {

@@ -1,12 +1,14 @@
 //! A process of a system, from its own side: everything that the free functions of the facade do.
 
 use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use occ_inbox::{ConnectorGuard, Inbox, Lost, Pid};
 use occ_sck::{Deadline, Socket};
 use occ_spawn::OsPid;
 
-use crate::control::{Control, Line, NotAsked};
+use crate::control::{Asked, Control, Line, Question, Unasked};
 use crate::down::{Down, MonitorRef};
 use crate::error::SystemError;
 use crate::protocol::{Me, ProcessInfo, Reply, Request};
@@ -40,17 +42,23 @@ enum Mail {
 /// behind with them, and a process that waits to be read, and does not look, waits for ever.
 const UNANSWERED_MAX: u32 = 128;
 
+/// How long one waits for room for descriptors that are under way: those may be for this process itself.
+const CROWDED: Duration = Duration::from_secs(5);
+
+/// How long until one looks again for what nobody tells of.
+const MOMENT: Duration = Duration::from_millis(5);
+
 /// Why a process has no part in its system.
 pub(crate) enum Unfit {
     Lost,
     Io(io::Error),
 }
 
-impl From<NotAsked> for SystemError {
-    fn from(error: NotAsked) -> SystemError {
+impl From<Unasked> for SystemError {
+    fn from(error: Unasked) -> SystemError {
         match error {
-            NotAsked::Lost => SystemError::SystemDown,
-            NotAsked::Io { op, source } => SystemError::Io {
+            Unasked::Lost => SystemError::SystemDown,
+            Unasked::Io { op, source } => SystemError::Io {
                 op: op.to_owned(),
                 source,
             },
@@ -103,17 +111,44 @@ impl Process {
         }
     }
 
-    fn connector(&mut self) -> Result<ConnectorGuard<'_, Control>, NotAsked> {
+    fn connector(&mut self) -> Result<ConnectorGuard<'_, Control>, Unasked> {
         self.opened().map(Inbox::connector)
     }
 
-    fn opened(&mut self) -> Result<&mut Inbox<Control>, NotAsked> {
+    fn opened(&mut self) -> Result<&mut Inbox<Control>, Unasked> {
         let op = "epoll_create";
-        self.open().map_err(|source| NotAsked::Io { op, source })
+        self.open().map_err(|source| Unasked::Io { op, source })
     }
 
     fn is_fork(&self) -> bool {
         self.guard.is_fork()
+    }
+
+    /// Asks for something, with the descriptors that belong to it. Waits for room, and hears what is said meanwhile; other
+    /// threads go on with what they want.
+    fn put(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), Unasked> {
+        let question = Question::new(request)?;
+        let inbox = self.opened()?;
+        let mut crowded = None;
+        loop {
+            let asked = inbox.attend_until_said(Deadline::Never, |control| {
+                let asked = control.ask(&question, fds);
+                (!matches!(asked, Ok(Asked::Full))).then_some(asked)
+            });
+            let asked = asked.map_err(|Lost| Unasked::Lost)?;
+            let Asked::Crowded(error) = asked.ok_or(Unasked::Lost)?? else {
+                return Ok(());
+            };
+            let until = crowded.get_or_insert_with(|| Deadline::after(CROWDED));
+            if until.passed() {
+                let source = io::Error::other(error);
+                let op = "sendmsg";
+                return Err(Unasked::Io { op, source });
+            }
+            inbox
+                .attend(Deadline::after(MOMENT))
+                .map_err(|Lost| Unasked::Lost)?;
+        }
     }
 
     /// Waits for the reply to the request `id`. The coordinator never waits for us, so it comes, or the
@@ -129,7 +164,7 @@ impl Process {
     }
 
     /// A name for a monitor, and a mark in the inbox: its Down is younger.
-    fn next_monitor(&mut self) -> Result<MonitorRef, NotAsked> {
+    fn next_monitor(&mut self) -> Result<MonitorRef, Unasked> {
         // Whoever asks on is told that it is none.
         if self.is_fork() {
             return Ok(MonitorRef(0));
@@ -146,13 +181,8 @@ impl Process {
     pub fn monitor(&mut self, target: Pid) -> Result<MonitorRef, SystemError> {
         self.check()?;
         let monitor = self.next_monitor()?;
-        self.connector()?.ask(
-            &Request::Monitor {
-                number: monitor.0,
-                target,
-            },
-            &[],
-        )?;
+        let number = monitor.0;
+        self.put(&Request::Monitor { number, target }, &[])?;
         self.unanswered += 1;
         if self.unanswered == UNANSWERED_MAX {
             // No monitor has this number. The answer comes after all others.
@@ -240,10 +270,8 @@ impl Process {
     }
 
     fn ask(&mut self, request: impl FnOnce(u64) -> Request) -> Result<Reply, SystemError> {
-        let mut connector = self.connector()?;
-        let id = connector.id();
-        connector.ask(&request(id), &[])?;
-        drop(connector);
+        let id = self.connector()?.id();
+        self.put(&request(id), &[])?;
         match self.reply(id).map_err(|Lost| SystemError::SystemDown)? {
             Reply::Failed { op, errno, .. } => Err(SystemError::Io {
                 op,

@@ -10,7 +10,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use occ_inbox::{Connector, Deadline, Event, Inbox, Lost, Pid, Refusal, Socket, Standing};
+use occ_inbox::{
+    Connector, Deadline, Event, Inbox, Lost, NotAsked, Pid, Refusal, Socket, Standing,
+};
 
 /// Where a thread is told of its connections, and the bell that says so.
 struct Door {
@@ -77,7 +79,7 @@ impl Connector for Member {
         self.bell.as_fd()
     }
 
-    fn request(&mut self, peer: Pid, _: Standing) -> Result<(), Lost> {
+    fn request(&mut self, peer: Pid, _: Standing) -> Result<(), NotAsked> {
         let mut directory = self
             .directory
             .lock()
@@ -90,14 +92,14 @@ impl Connector for Member {
         let refused = |why| Event::Refused { peer, why };
         let ours = directory.doors.get(&self.me).ok_or(Lost)?;
         let Some(theirs) = directory.doors.get(&peer) else {
-            return ours.tell(refused(Refusal::NoProcess));
+            return Ok(ours.tell(refused(Refusal::NoProcess))?);
         };
         // The other one has asked at the same time: it is on its way.
         if directory.connected.contains(&both) {
             return Ok(());
         }
         let Ok((socket, end)) = Socket::pair() else {
-            return ours.tell(refused(Refusal::TooManyPeers));
+            return Ok(ours.tell(refused(Refusal::TooManyPeers))?);
         };
         ours.tell(Event::Connected {
             peer,

@@ -26,10 +26,12 @@ pub trait Connector {
     /// Asks for a connection with `peer`. The answer comes as an [`Event`] about it: that there is a
     /// connection, that there will be none, or that the peer has died.
     ///
+    /// It waits for nothing: other threads may want something else meanwhile.
+    ///
     /// # Errors
     ///
-    /// There is nobody left to ask.
-    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost>;
+    /// There is nobody left to ask, or no room for the question.
+    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), NotAsked>;
 
     /// The next piece of news; `None` when there was none before the deadline.
     ///
@@ -83,6 +85,21 @@ pub enum Standing {
 /// The connector has lost whoever it works with; nothing more comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
+
+/// Why a [`Connector`] has not been asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAsked {
+    /// There is nobody left to ask.
+    Lost,
+    /// There is no room for the question now. There is when [`Connector::as_fd`] is writable, and then it is asked again.
+    Full,
+}
+
+impl From<Lost> for NotAsked {
+    fn from(_: Lost) -> NotAsked {
+        NotAsked::Lost
+    }
+}
 
 /// What a [`Connector`] tells.
 #[derive(Debug)]

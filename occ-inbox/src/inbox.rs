@@ -97,6 +97,21 @@ impl<C: Connector> Inbox<C> {
             .attend_until(deadline, |core| done(&mut core.connector))
     }
 
+    /// As [`Inbox::attend_until`], for who has something to say to the connector and may have to wait for room: `said` is asked
+    /// again also when [`Connector::as_fd`] is writable. Nobody else waits for that.
+    ///
+    /// # Errors
+    ///
+    /// The connector has nobody left to work with.
+    pub fn attend_until_said<R>(
+        &mut self,
+        deadline: Deadline,
+        mut said: impl FnMut(&mut C) -> Option<R>,
+    ) -> Result<Option<R>, Lost> {
+        self.site()
+            .attend_until_said(deadline, |core| said(&mut core.connector))
+    }
+
     /// Brings what has arrived into memory, without waiting, and says how many messages are there now. It is for an
     /// event loop, when the inbox [is readable](AsFd): then [`Inbox::receive_any_timeout`] and its kin, with a limit of zero,
     /// give the messages.

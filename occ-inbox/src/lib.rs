@@ -57,7 +57,7 @@ mod tally;
 mod wait;
 mod wired;
 
-pub use connector::{Connector, Event, Lost, Refusal, Standing};
+pub use connector::{Connector, Event, Lost, NotAsked, Refusal, Standing};
 pub use error::{ReceiveError, SendError};
 pub use flow::{InboxLimits, Policy};
 pub use handle::Handle;

@@ -21,7 +21,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use crate::connector::{Connector, Event, Lost, Refusal, Standing};
+use crate::connector::{Connector, Event, Lost, NotAsked, Refusal, Standing};
 use crate::message::Message;
 use crate::pid::Pid;
 
@@ -373,7 +373,7 @@ impl Connector for Listening {
         self.epoll.as_fd()
     }
 
-    fn request(&mut self, peer: Pid, _: Standing) -> Result<(), Lost> {
+    fn request(&mut self, peer: Pid, _: Standing) -> Result<(), NotAsked> {
         if !self.wanted.contains(&peer) {
             self.connect(peer);
         }

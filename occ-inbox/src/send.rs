@@ -6,7 +6,7 @@ use std::time::Duration;
 use occ_sck::{Blob, BlobError, Deadline, Packet, Socket, Term, kind};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::connector::{Connector, Lost, Refusal, Standing};
+use crate::connector::{Connector, Lost, NotAsked, Refusal, Standing};
 use crate::core::Core;
 use crate::error::{ReceiveError, SendError};
 use crate::inbox::Inbox;
@@ -36,6 +36,14 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    /// When a connection must have been asked for. Room for the question is as any other room.
+    fn asked_by(self) -> Deadline {
+        match self {
+            Way::Parts => Deadline::Never,
+            Way::Whole(deadline) => deadline,
+        }
+    }
+
     /// When a connection must have been made.
     fn connected_by(self) -> Deadline {
         match self {
@@ -144,7 +152,7 @@ impl<C: Connector> Site<'_, C> {
             let number = self.core().peers.number(to);
             let number = match number {
                 Some(number) => number,
-                None => self.connect(to, way.connected_by())?,
+                None => self.connect(to, way)?,
             };
             let rejects = packet.parts() > 1 && self.core().rejects(number);
             let sending = match way {
@@ -164,7 +172,7 @@ impl<C: Connector> Site<'_, C> {
                 // There may be a new one already, and then the message goes on that.
                 Sending::Ended => {
                     ended += usize::from(C::BY_ADDRESS);
-                    self.after_the_end(to, way.connected_by())?;
+                    self.after_the_end(to, way)?;
                 }
             }
         }
@@ -407,7 +415,7 @@ impl<C: Connector> Site<'_, C> {
 
     /// A connection has ended: finds out whether its process has too, unless there is another connection by
     /// now. One rule, whatever state it was in.
-    fn after_the_end(&mut self, to: Pid, deadline: Deadline) -> Result<(), SendError> {
+    fn after_the_end(&mut self, to: Pid, way: Way) -> Result<(), SendError> {
         let core = self.core();
         if core.peers.number(to).is_some() {
             return Ok(());
@@ -417,19 +425,20 @@ impl<C: Connector> Site<'_, C> {
             return Err(refusal(to, Refusal::TooManyPeers));
         }
         drop(core);
-        self.connect(to, deadline).map(drop)
+        self.connect(to, way).map(drop)
     }
 
     /// Asks for a connection, and waits for the answer.
-    fn connect(&mut self, to: Pid, deadline: Deadline) -> Result<u64, SendError> {
+    fn connect(&mut self, to: Pid, way: Way) -> Result<u64, SendError> {
         let ask = self.core().asks.begin(to);
-        let answer = self.ask(ask, to, deadline);
+        let answer = self.ask(ask, to, way);
         self.core().asks.end(ask);
         answer
     }
 
-    fn ask(&mut self, ask: u64, to: Pid, deadline: Deadline) -> Result<u64, SendError> {
+    fn ask(&mut self, ask: u64, to: Pid, way: Way) -> Result<u64, SendError> {
         let down = |Lost| SendError::SystemDown;
+        let deadline = way.connected_by();
         let mut core = self.hold.core();
         // The other one may have asked first, and the answer may be here.
         if core.connector_is_readable() {
@@ -442,10 +451,17 @@ impl<C: Connector> Site<'_, C> {
         if core.down {
             return Err(SendError::SystemDown);
         }
-        let standing = core.standing.get(&to).copied().unwrap_or(Standing::New);
-        core.connector.request(to, standing).map_err(down)?;
-        core.asks.requested(ask);
         drop(core);
+        let mut standing = Standing::New;
+        let asked = self.attend_until_said(way.asked_by(), |core| {
+            standing = core.standing.get(&to).copied().unwrap_or(Standing::New);
+            request(core, ask, to, standing)
+        });
+        match asked.map_err(down)? {
+            Some(Asked::Now) => {}
+            Some(Asked::NeedNot(answer)) => return answer,
+            None => return Err(SendError::Full { to }),
+        }
         let answered = self.attend_until(deadline, |core| answer(core, ask, to));
         if let Ok(Some(Err(SendError::NoInbox { .. }))) = answered
             && let Some(source) = self.core().connector.failure(to)
@@ -458,6 +474,33 @@ impl<C: Connector> Site<'_, C> {
             Standing::Broken if !C::BY_ADDRESS => SendError::NoInbox { to },
             Standing::Broken | Standing::New | Standing::Missed => SendError::Full { to },
         }))
+    }
+}
+
+/// What became of a question.
+enum Asked {
+    Now,
+    /// It has been answered before it was put, or never will be.
+    NeedNot(Result<u64, SendError>),
+}
+
+/// Puts the question, unless that is needless by now. `None` when there is no room for it.
+fn request<C: Connector>(
+    core: &mut Core<C>,
+    ask: u64,
+    to: Pid,
+    standing: Standing,
+) -> Option<Asked> {
+    if let Some(answer) = answer(core, ask, to) {
+        return Some(Asked::NeedNot(answer));
+    }
+    match core.connector.request(to, standing) {
+        Ok(()) => {
+            core.asks.requested(ask);
+            Some(Asked::Now)
+        }
+        Err(NotAsked::Lost) => Some(Asked::NeedNot(Err(SendError::SystemDown))),
+        Err(NotAsked::Full) => None,
     }
 }
 

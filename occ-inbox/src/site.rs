@@ -30,6 +30,29 @@ impl<C: Connector> Site<'_, C> {
     pub(crate) fn attend_until<R>(
         &mut self,
         deadline: Deadline,
+        done: impl FnMut(&mut Core<C>) -> Option<R>,
+    ) -> Result<Option<R>, Lost> {
+        self.attend_for(PollFlags::IN, deadline, done)
+    }
+
+    /// As [`Site::attend_until`], where `said` waits for room to say something to the connector. It may be the other side that
+    /// waits, for us to hear.
+    ///
+    /// # Errors
+    ///
+    /// The connector has nobody left to work with.
+    pub(crate) fn attend_until_said<R>(
+        &mut self,
+        deadline: Deadline,
+        said: impl FnMut(&mut Core<C>) -> Option<R>,
+    ) -> Result<Option<R>, Lost> {
+        self.attend_for(PollFlags::IN | PollFlags::OUT, deadline, said)
+    }
+
+    fn attend_for<R>(
+        &mut self,
+        events: PollFlags,
+        deadline: Deadline,
         mut done: impl FnMut(&mut Core<C>) -> Option<R>,
     ) -> Result<Option<R>, Lost> {
         loop {
@@ -44,10 +67,10 @@ impl<C: Connector> Site<'_, C> {
             if core.down {
                 return Err(Lost);
             }
-            let wait = if shared.is_some() {
-                Deadline::Now
-            } else {
+            let wait = if shared.is_none() && events == PollFlags::IN {
                 deadline
+            } else {
+                Deadline::Now
             };
             let heard = core.attend(wait);
             if heard != Ok(false) {
@@ -66,13 +89,16 @@ impl<C: Connector> Site<'_, C> {
             if heard == Ok(true) {
                 continue;
             }
+            // Where the wait fails, the next look tells.
             if let Some(shared) = shared {
                 let parked = Parked::new(&mut core, self.seat);
                 drop(core);
                 let connector = shared.connector();
-                // Where that fails, the next look tells.
-                let _ = parked.wait(&[PollFd::new(&connector, PollFlags::IN)], deadline);
+                let _ = parked.wait(&[PollFd::new(&connector, events)], deadline);
                 parked.leave(&mut shared.lock());
+            } else if wait != deadline {
+                let connector = core.connector.as_fd();
+                let _ = Parked::ALONE.wait(&[PollFd::new(&connector, events)], deadline);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use occ_sck::{Deadline, Socket};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use crate::connector::{Connector, Event, Lost, Refusal, Standing};
+use crate::connector::{Connector, Event, Lost, NotAsked, Refusal, Standing};
 use crate::pid::Pid;
 
 /// A [`Connector`] for processes that are connected already, by whoever started them.
@@ -44,12 +44,12 @@ impl Connector for Wired {
         self.bell.as_fd()
     }
 
-    fn request(&mut self, peer: Pid, _: Standing) -> Result<(), Lost> {
+    fn request(&mut self, peer: Pid, _: Standing) -> Result<(), NotAsked> {
         let why = Refusal::NoProcess;
         self.news.push_back(Event::Refused { peer, why });
         match rustix::io::write(&self.bell, &1_u64.to_ne_bytes()) {
             Ok(_) => Ok(()),
-            Err(_) => Err(Lost),
+            Err(_) => Err(NotAsked::Lost),
         }
     }
 

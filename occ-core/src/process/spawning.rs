@@ -13,7 +13,7 @@ use occ_spawn::{Arguments, Function, Outcome};
 use super::Process;
 use crate::addr::Addr;
 use crate::builder::Builder;
-use crate::control::NotAsked;
+use crate::control::Unasked;
 use crate::down::MonitorRef;
 use crate::error::SpawnError;
 use crate::protocol::{Care, Reply, Request, Wanted};
@@ -33,11 +33,11 @@ struct Launch<'a> {
     keep_stdin: bool,
 }
 
-impl From<NotAsked> for SpawnError {
-    fn from(error: NotAsked) -> SpawnError {
+impl From<Unasked> for SpawnError {
+    fn from(error: Unasked) -> SpawnError {
         match error {
-            NotAsked::Lost => SpawnError::SystemDown,
-            NotAsked::Io { op, source } => SpawnError::Io {
+            Unasked::Lost => SpawnError::SystemDown,
+            Unasked::Io { op, source } => SpawnError::Io {
                 op: op.to_owned(),
                 source,
             },
@@ -297,7 +297,7 @@ impl Process {
         let with_args = with_args.iter().map(AsFd::as_fd);
         let blob = blob.iter().map(Blob::as_fd);
         let fds: Vec<BorrowedFd<'_>> = blob.chain(launch.fds).chain(with_args).collect();
-        self.connector()?.ask(&request, &fds)?;
+        self.put(&request, &fds)?;
         match self.reply(id).map_err(|Lost| SpawnError::SystemDown)? {
             Reply::Spawned { pid, .. } => Ok(pid),
             Reply::NotSpawned { why, .. } => Err(why.into()),

@@ -23,6 +23,7 @@ mod regression;
 mod spares;
 mod spawning;
 mod starting;
+mod stopped;
 mod unread;
 mod with_yeshup;
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use occ_inbox::{
-    Bytes, Connector, Deadline, Event, Inbox, InboxLimits, Lost, Message, Pid, Policy,
+    Bytes, Connector, Deadline, Event, Inbox, InboxLimits, Lost, Message, NotAsked, Pid, Policy,
     ReceiveError, SendError, Socket, Standing, Wired,
 };
 use occ_sck::PART;
@@ -249,7 +249,7 @@ impl Connector for Noting {
         self.wires.as_fd()
     }
 
-    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost> {
+    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), NotAsked> {
         self.wires.request(peer, standing)
     }
 

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use occ_inbox::{Connector, Deadline, Event, Inbox, Lost, Pid, Refusal, Socket, Standing, Tallies};
+use occ_inbox::{
+    Connector, Deadline, Event, Inbox, Lost, NotAsked, Pid, Refusal, Socket, Standing, Tallies,
+};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::pid;
@@ -95,9 +97,9 @@ impl Connector for Script {
         self.bell.as_fd()
     }
 
-    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), Lost> {
+    fn request(&mut self, peer: Pid, standing: Standing) -> Result<(), NotAsked> {
         if self.lost {
-            return Err(Lost);
+            return Err(NotAsked::Lost);
         }
         self.asked.push((peer, standing));
         for event in (self.answer)(peer, standing) {

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::JoinHandle;
 
 use occ_inbox::{
-    Connector, Deadline, DecodeError, Event, Inbox, Lost, Message, Pid, Receive, Refusal, Socket,
-    Standing,
+    Connector, Deadline, DecodeError, Event, Inbox, Lost, Message, NotAsked, Pid, Receive, Refusal,
+    Socket, Standing,
 };
 use occ_sck::{Assembler, Envelope, Limits, MAX_DATAGRAM, Packet, Received};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -90,7 +90,7 @@ impl Connector for Line {
         self.0.as_fd()
     }
 
-    fn request(&mut self, to: Pid, standing: Standing) -> Result<(), Lost> {
+    fn request(&mut self, to: Pid, standing: Standing) -> Result<(), NotAsked> {
         say(&self.0, &Ask::Connect { to, standing }, &[]);
         Ok(())
     }
