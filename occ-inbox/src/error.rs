@@ -54,7 +54,7 @@ pub enum SendError {
     /// The calling thread belongs to no system.
     #[error("this thread belongs to no system: start one, or run a function in one")]
     NotStarted,
-    /// This process is a plain fork of a process of a system, and no process of it.
+    /// This process is a plain fork of a process of a system, and no process of it; or of one that has an inbox with handles.
     #[error("this is a fork of a process of the system, which is none itself")]
     Forked,
     /// Called from within a matcher, while a receive is under way.
@@ -114,7 +114,7 @@ pub enum ReceiveError {
     /// The calling thread belongs to no system.
     #[error("this thread belongs to no system: start one, or run a function in one")]
     NotStarted,
-    /// This process is a plain fork of a process of a system, and no process of it.
+    /// This process is a plain fork of a process of a system, and no process of it; or of one that has an inbox with handles.
     #[error("this is a fork of a process of the system, which is none itself")]
     Forked,
     /// Called from within a matcher, while a receive is under way.

@@ -21,6 +21,9 @@ use crate::wait::Seat;
 /// waits for room takes in what the process is sent meanwhile, as the inbox itself does, so it need not wait for the
 /// thread that receives.
 ///
+/// It is of use in the process that it was made in alone: in a plain fork of that each send is [`SendError::Forked`], as it is with the
+/// inbox itself.
+///
 /// ```
 /// use occ_inbox::{Inbox, Pid, Socket, Wired};
 ///
@@ -72,7 +75,7 @@ impl<C: Connector> Inbox<C> {
     ///
     /// # Errors
     ///
-    /// No room for a file descriptor.
+    /// No room for a file descriptor, or for a page of memory.
     pub fn handle(&mut self) -> io::Result<Handle<C>> {
         Ok(Handle {
             me: self.me,
@@ -123,6 +126,9 @@ impl<C: Connector> Handle<C> {
     }
 
     fn send_by<T: Term>(&self, to: Pid, value: &T, way: Way) -> Result<(), SendError> {
+        if !self.shared.is_of_this_process() {
+            return Err(SendError::Forked);
+        }
         let mut desk = self.desks().pop().unwrap_or_default();
         let site = &mut Site {
             hold: &mut Hold::Shared(self.shared.clone()),

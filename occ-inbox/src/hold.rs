@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connector::Connector;
 use crate::core::Core;
+use crate::home::Home;
 
 #[derive(Debug)]
 pub(crate) enum Hold<C> {
@@ -23,7 +24,7 @@ struct Inner<C> {
     core: Mutex<Core<C>>,
     /// To wait for without the lock.
     connector: OwnedFd,
-    os_pid: u32,
+    home: Home,
 }
 
 impl<C> Clone for Shared<C> {
@@ -34,11 +35,11 @@ impl<C> Clone for Shared<C> {
 
 impl<C> Shared<C> {
     /// `connector` is a duplicate of the connector's descriptor.
-    fn new(core: Core<C>, connector: OwnedFd) -> Shared<C> {
+    fn new(core: Core<C>, connector: OwnedFd, home: Home) -> Shared<C> {
         Shared(Arc::new(Inner {
             core: Mutex::new(core),
             connector,
-            os_pid: std::process::id(),
+            home,
         }))
     }
 
@@ -47,8 +48,10 @@ impl<C> Shared<C> {
         self.0.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// False in a plain fork, where a thread that is not there may have the lock, and others talk on the connections.
+    #[inline]
     pub(crate) fn is_of_this_process(&self) -> bool {
-        self.0.os_pid == std::process::id()
+        self.0.home.is_here()
     }
 
     pub(crate) fn connector(&self) -> BorrowedFd<'_> {
@@ -61,16 +64,17 @@ impl<C: Connector> Hold<C> {
     ///
     /// # Errors
     ///
-    /// No room for a file descriptor.
+    /// No room for a file descriptor, or for a page of memory.
     pub(crate) fn share(&mut self) -> io::Result<Shared<C>> {
         let shared = match self {
             Hold::Shared(shared) => return Ok(shared.clone()),
             Hold::Alone(core) => {
                 let connector = Hold::there(core).connector.as_fd();
                 let connector = connector.try_clone_to_owned()?;
+                let home = Home::here()?;
                 // Nothing can fail from here on.
                 let core = core.take().map(|core| *core);
-                Shared::new(core.unwrap_or_else(|| taken()), connector)
+                Shared::new(core.unwrap_or_else(|| taken()), connector, home)
             }
         };
         *self = Hold::Shared(shared.clone());
@@ -99,6 +103,12 @@ impl<C> Hold<C> {
             Hold::Alone(core) => look(core.as_ref().unwrap_or_else(|| taken())),
             Hold::Shared(shared) => look(&shared.lock()),
         }
+    }
+
+    /// Whether this is a copy in a plain fork, as far as that matters: where several threads had it.
+    #[inline]
+    pub(crate) fn is_of_a_fork(&self) -> bool {
+        matches!(self, Hold::Shared(shared) if !shared.is_of_this_process())
     }
 
     pub(crate) fn is_shared(&self) -> bool {

@@ -187,7 +187,7 @@ impl<C> Drop for Inbox<C> {
     /// Those who have a handle find the inbox gone.
     fn drop(&mut self) {
         if let Hold::Shared(shared) = &self.hold
-            // In a fork a thread that is not there may have the lock, and nobody is there to be told.
+            // In a fork nobody is there to be told.
             && shared.is_of_this_process()
         {
             shared.lock().go();

@@ -35,6 +35,7 @@ mod error;
 mod flow;
 mod handle;
 mod hold;
+mod home;
 mod inbox;
 mod info;
 mod listening;

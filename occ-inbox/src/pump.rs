@@ -87,6 +87,9 @@ impl<C: Connector> Inbox<C> {
     ///
     /// As [`Inbox::pump`]; something may have been brought in all the same.
     pub(crate) fn sweep(&mut self) -> Result<(), ReceiveError> {
+        if self.hold.is_of_a_fork() {
+            return Err(ReceiveError::Forked);
+        }
         let begun = self.hold.core().peers.begun();
         self.sweep_once()?;
         // What came on a connection that we hear of only now has been here for as long.

@@ -175,6 +175,9 @@ impl<C: Connector> Inbox<C> {
     ///
     /// As [`Inbox::receive`], if there was nothing.
     pub fn flush(&mut self) -> Result<usize, ReceiveError> {
+        if self.hold.is_of_a_fork() {
+            return Err(ReceiveError::Forked);
+        }
         let swept = self.sweep();
         let sent = self.queue.sent();
         let thrown = self.queue.clear();
@@ -202,6 +205,9 @@ impl<C: Connector> Inbox<C> {
         wanted: Wanted<'_>,
         mut look: impl FnMut(&mut Held) -> Option<R>,
     ) -> Result<Option<(Held, R)>, ReceiveError> {
+        if self.hold.is_of_a_fork() {
+            return Err(ReceiveError::Forked);
+        }
         self.collect();
         let mut seen = from;
         let mut swept = None;

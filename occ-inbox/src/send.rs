@@ -101,6 +101,9 @@ impl<C: Connector> Inbox<C> {
     }
 
     fn send_by<T: Term>(&mut self, to: Pid, value: &T, way: Way) -> Result<(), SendError> {
+        if self.hold.is_of_a_fork() {
+            return Err(SendError::Forked);
+        }
         let mut site = Site {
             hold: &mut self.hold,
             seat: &mut self.seat,

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use occ_inbox::{
 };
 use occ_sck::PART;
 use occ_test_support::stress::times;
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, raw, within};
 
 use crate::switchboard::{Line, Switchboard, Tell, say};
 use crate::{assert_empty, pid};
@@ -273,6 +274,93 @@ fn a_thread_that_waits_for_room_is_told_when_another_has_heard_that_the_system_i
             drop(two);
         }
     });
+}
+
+/// The threads of a process are not in its fork, and what one of them had locked stays so there.
+#[test]
+fn a_fork_while_threads_send_may_not_send_and_is_in_nobodys_way() {
+    fn is_forked(result: Result<(), SendError>) -> bool {
+        matches!(result, Err(SendError::Forked))
+    }
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (to_two, to_one) = Socket::pair().unwrap();
+        let mut one = wired(1, 2, to_two);
+        let handle = one.handle().unwrap();
+        thread::scope(|scope| {
+            let receiver = scope.spawn(move || {
+                let mut two = wired(2, 1, to_one);
+                let mut next = [0; 3];
+                loop {
+                    let message = two.receive_any().unwrap();
+                    if message.is::<char>() {
+                        return next;
+                    }
+                    let (thread, number, bytes): Numbered = message.into_value().unwrap();
+                    assert_eq!(number, next[thread as usize]);
+                    assert_eq!((thread, number, bytes), numbered(thread, number));
+                    next[thread as usize] += 1;
+                    if number % 100 == 0 {
+                        two.send(pid(1), &"go on".to_owned()).unwrap();
+                    }
+                }
+            });
+            let stop = Arc::new(AtomicBool::new(false));
+            let senders = [0, 1, 2].map(|thread| {
+                let (handle, stop) = (handle.clone(), Arc::clone(&stop));
+                scope.spawn(move || {
+                    let mut number = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        handle.send(pid(2), &numbered(thread, number)).unwrap();
+                        number += 1;
+                    }
+                    number
+                })
+            });
+            for round in 0..times(50) {
+                // In the middle of it.
+                let _: String = one.receive().unwrap();
+                let Some(fork) = raw::fork() else {
+                    let all = [
+                        is_forked(handle.send(pid(2), &(0_u32, 0_u32, Bytes(Vec::new())))),
+                        is_forked(handle.try_send(pid(2), &1_u8)),
+                        is_forked(handle.clone().send_timeout(pid(2), &1_u8, LIMIT)),
+                        is_forked(handle.send(pid(1), &1_u8)),
+                        is_forked(one.send(pid(2), &1_u8)),
+                        matches!(one.receive::<String>(), Err(ReceiveError::Forked)),
+                        matches!(one.tick(), Err(ReceiveError::Forked)),
+                        matches!(one.flush(), Err(ReceiveError::Forked)),
+                        matches!(one.info(), Err(ReceiveError::Forked)),
+                    ];
+                    drop(one);
+                    raw::exit_now(if all == [true; 9] { 42 } else { 1 })
+                };
+                assert_eq!(raw::wait_for(fork) >> 8, 42, "round {round}");
+            }
+            stop.store(true, Ordering::Relaxed);
+            let sent = senders.map(|sender| sender.join().unwrap());
+            one.send(pid(2), &'.').unwrap();
+            assert_eq!(receiver.join().unwrap(), sent);
+        });
+    }));
+}
+
+/// The control: a fork may have an inbox and a handle of its own.
+#[test]
+fn a_fork_has_inboxes_and_handles_of_its_own() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, _two) = two_wired();
+        let handle = one.handle().unwrap();
+        let Some(fork) = raw::fork() else {
+            let (mut three, mut four) = two_wired();
+            let own = three.handle().unwrap();
+            own.send(pid(2), &3_u8).unwrap();
+            let three = four.receive::<u8>().unwrap();
+            let forked = matches!(handle.send(pid(2), &1_u8), Err(SendError::Forked));
+            raw::exit_now(if three == 3 && forked { 42 } else { 1 })
+        };
+        assert_eq!(raw::wait_for(fork) >> 8, 42);
+        handle.send(pid(2), &1_u8).unwrap();
+    }));
 }
 
 /// A type whose `Serialize` panics when it is told to.
