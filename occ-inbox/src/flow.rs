@@ -7,6 +7,10 @@
 //! A process that waits for room elsewhere goes on reading past that, one socket buffer a sender, so that those who send to
 //! each other within their limits do not wait for ever.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::BuildHasherDefault;
+
 use rustix::event::epoll;
 use rustix::process::{Resource, getrlimit};
 
@@ -14,6 +18,7 @@ use crate::connector::Connector;
 use crate::core::Core;
 use crate::inbox::Inbox;
 use crate::message::Message;
+use crate::peer::{Peer, PidHasher};
 use crate::pid::Pid;
 use crate::queue::Queue;
 
@@ -90,7 +95,6 @@ impl Load {
     }
 
     fn subtract(&mut self, less: Load) {
-        // What came on a connection that was replaced was counted there.
         self.messages = self.messages.saturating_sub(less.messages);
         self.bytes = self.bytes.saturating_sub(less.bytes);
         self.fds = self.fds.saturating_sub(less.fds);
@@ -135,6 +139,9 @@ pub(crate) struct Flow {
     told: bool,
     /// Connections that are not read.
     paused: Vec<u64>,
+    /// What those have sent with whom there is no connection any more. The next one begins with it: who connects anew has no
+    /// more room than before.
+    left: HashMap<Pid, Load, BuildHasherDefault<PidHasher>>,
 }
 
 impl Flow {
@@ -147,6 +154,7 @@ impl Flow {
             over: None,
             told: false,
             paused: Vec::new(),
+            left: HashMap::default(),
         }
     }
 
@@ -169,17 +177,17 @@ impl Flow {
             policy,
         } = self.limits;
         let fds = self.fds;
-        match policy {
-            Policy::Block | Policy::Reject => Load {
-                messages,
-                bytes,
-                fds,
-            },
-            Policy::End => Load {
+        if policy == Policy::End {
+            return Load {
                 messages: u64::MAX,
                 bytes: u64::MAX,
                 fds,
-            },
+            };
+        }
+        Load {
+            messages,
+            bytes,
+            fds,
         }
     }
 
@@ -234,6 +242,7 @@ impl<C: Connector> Core<C> {
     /// Counts anew what waits: what is in the queue, and what is on its way there.
     pub(crate) fn recount(&mut self, queue: &Queue) {
         self.flow.all = Load::default();
+        self.flow.left.clear();
         self.flow.take_over();
         for number in self.peers.all() {
             if let Some(peer) = self.peers.get_mut(number) {
@@ -246,10 +255,43 @@ impl<C: Connector> Core<C> {
         self.arrivals.messages_from(0).for_each(see);
         for (from, load) in loads {
             if self.flow.counts || load.fds > 0 {
-                self.count(self.peers.number(from), load);
+                self.count_of(from, load);
             }
         }
         self.resume_all(false);
+    }
+
+    /// Counts what has come on a connection that is no more, since there were so many arrivals.
+    pub(crate) fn count_rest(&mut self, arrivals: usize, from: Pid) {
+        let load = self.load_since(arrivals);
+        if load != Load::default() {
+            self.count_of(from, load);
+        }
+    }
+
+    fn count_of(&mut self, from: Pid, load: Load) {
+        let number = self.peers.number(from);
+        self.count(number, load);
+        if number.is_none() {
+            self.flow.left.entry(from).or_default().add(load);
+        }
+    }
+
+    /// Keeps what came on a connection that is taken away, for the next with the same process.
+    pub(crate) fn put_aside(&mut self, peer: &mut Peer) {
+        let load = std::mem::take(&mut peer.unread.load);
+        if load != Load::default() {
+            self.flow.left.entry(peer.pid).or_default().add(load);
+        }
+    }
+
+    /// Has a new connection begin with what is left from those before.
+    pub(crate) fn take_over_load(&mut self, number: u64) {
+        if let Some(peer) = self.peers.get_mut(number)
+            && let Some(left) = self.flow.left.remove(&peer.pid)
+        {
+            peer.unread.load.add(left);
+        }
     }
 
     /// Counts what has arrived from a peer since there were so many arrivals.
@@ -258,6 +300,11 @@ impl<C: Connector> Core<C> {
         if !self.flow.counts && !passes_fds {
             return;
         }
+        let load = self.load_since(arrivals);
+        self.count(number, load);
+    }
+
+    fn load_since(&self, arrivals: usize) -> Load {
         let mut load = Load::default();
         for message in self.arrivals.messages_from(arrivals) {
             let one = Load::of(message);
@@ -265,7 +312,7 @@ impl<C: Connector> Core<C> {
                 load.add(one);
             }
         }
-        self.count(number, load);
+        load
     }
 
     fn count(&mut self, number: Option<u64>, load: Load) {
@@ -300,6 +347,11 @@ impl<C: Connector> Core<C> {
         let number = self.peers.number(from);
         if let Some(peer) = number.and_then(|number| self.peers.get_mut(number)) {
             peer.unread.load.subtract(load);
+        } else if let Entry::Occupied(mut left) = self.flow.left.entry(from) {
+            left.get_mut().subtract(load);
+            if *left.get() == Load::default() {
+                left.remove();
+            }
         }
         // Not one by one: to be read again costs a system call. Who waits for a message looks at all of them.
         if !self.flow.paused.is_empty() && !self.flow.all.fills(self.flow.whole().half()) {

@@ -135,6 +135,7 @@ impl<C: Connector> Core<C> {
             return self.turn_away(peer);
         }
         let number = self.peers.insert(peer);
+        self.take_over_load(number);
         self.greet(number);
     }
 
@@ -193,6 +194,7 @@ impl<C: Connector> Core<C> {
 
     /// Ends a connection that there is no room for.
     fn turn_away(&mut self, mut peer: Peer) {
+        self.put_aside(&mut peer);
         // In this order: a peer that can no longer send finds the reason for it.
         peer.say_no_room();
         peer.shut();
@@ -260,7 +262,8 @@ impl<C: Connector> Core<C> {
 
     /// Takes a connection out of everywhere, and lets nothing more in.
     fn forget(&mut self, number: u64) -> Option<Peer> {
-        let peer = self.peers.remove(number)?;
+        let mut peer = self.peers.remove(number)?;
+        self.put_aside(&mut peer);
         // A duplicate of the socket may be open in a fork of this process, and then closing it would leave it
         // with epoll (epoll(7), "Questions and answers", 6).
         let _ = epoll::delete(&self.epoll, &*peer.socket);
@@ -283,7 +286,7 @@ impl<C: Connector> Core<C> {
                 Look::Ended(standing) => break Some(standing),
             }
         };
-        self.count_since(before, None, true);
+        self.count_rest(before, peer.pid);
         ended
     }
 

@@ -15,6 +15,7 @@ use occ_test_support::{LIMIT, within};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::script::Script;
 use crate::switchboard::{Ended, Line, Switchboard};
 use crate::{pid, put};
 
@@ -511,5 +512,79 @@ fn a_policy_that_is_told_amid_a_long_message_of_another_thread_does_not_break_it
         // It has been told since.
         let sent = (0_u32..).find(|number| two.send(pid(1), number).is_err());
         assert!(sent > Some(0));
+    });
+}
+
+/// What came on the connections before still waits, and is the sender's as much as what comes on the next.
+#[test]
+fn who_connects_anew_has_no_more_room_than_before() {
+    within(LIMIT, || {
+        let mut one = Script::inbox(1);
+        one.set_limits(messages(8, Policy::Block));
+        let three = one.connector().connect(3);
+        let mut sent = 0..;
+        let mut two = one.connector().connect(2);
+        for _ in 0..5 {
+            // More than is read of it, and what has been sent is received to the last when there is another.
+            for number in sent.by_ref().take(8) {
+                put(&two, &number);
+            }
+            one.tick().unwrap();
+            let before = one.len();
+            two = one.connector().connect(2);
+            one.tick().unwrap();
+            let after = one.len();
+            put(&two, &sent.next().unwrap());
+            one.tick().unwrap();
+            assert_eq!(one.len(), after, "{before}");
+        }
+        let sent: u32 = sent.next().unwrap();
+        put(&three, &'3');
+        assert_eq!(one.receive::<char>().unwrap(), '3');
+        for number in 0..sent {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+        // And no less, afterwards.
+        for number in 0..20_u32 {
+            put(&two, &number);
+            put(&three, &number);
+        }
+        one.tick().unwrap();
+        let info = one.info().unwrap();
+        let each: Vec<u64> = info.peers.iter().map(|peer| peer.messages).collect();
+        assert_eq!(each.iter().sum::<u64>(), one.len() as u64);
+        assert!(each.iter().all(|messages| *messages >= 4), "{each:?}");
+    });
+}
+
+/// What was received of an old connection is not taken for something of the new one.
+#[test]
+fn what_is_received_of_an_old_connection_makes_no_room_on_the_new_one_beyond_its_share() {
+    within(LIMIT, || {
+        let mut one = Script::inbox(1);
+        one.set_limits(messages(8, Policy::Block));
+        let _three = one.connector().connect(3);
+        let two = one.connector().connect(2);
+        for _ in 0..4 {
+            put(&two, &'2');
+        }
+        assert_eq!(one.tick().unwrap(), 4);
+        let two = one.connector().connect(2);
+        for number in 0..100_u32 {
+            put(&two, &number);
+        }
+        assert_eq!(one.tick().unwrap(), 8);
+        // Now and then one of the old ones goes; as many come, and no more.
+        for _ in 0..4 {
+            assert_eq!(one.receive::<char>().unwrap(), '2');
+        }
+        assert_eq!(one.tick().unwrap(), 8);
+        let own = |number: u64| Message::about_end(pid(number), Ended(pid(number)));
+        one.connector().say(Event::Message(own(9)));
+        assert_eq!(one.tick().unwrap(), 9);
+        for number in 0..100 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+            assert!(one.len() <= 9, "{}", one.len());
+        }
     });
 }
