@@ -63,7 +63,7 @@ pub enum Policy {
     /// Senders do not wait: each send is `try_send`, and says [`Full`](crate::SendError::Full).
     Reject,
     /// The receiver is told, once: [`ReceiveError::OverLimit`](crate::ReceiveError::OverLimit). A process of a system ends
-    /// with that.
+    /// with that. Until it is told, senders wait.
     End,
 }
 
@@ -177,7 +177,8 @@ impl Flow {
             policy,
         } = self.limits;
         let fds = self.fds;
-        if policy == Policy::End {
+        // Who is to end, and has not been told yet, may be at something else for long, while its threads take in more.
+        if policy == Policy::End && self.over.is_none() {
             return Load {
                 messages: u64::MAX,
                 bytes: u64::MAX,

@@ -515,6 +515,68 @@ fn a_policy_that_is_told_amid_a_long_message_of_another_thread_does_not_break_it
     });
 }
 
+/// Sends on `socket` until nobody has read for a while, or so many times; how often it was.
+fn flood(socket: &Socket, most: u32) -> u32 {
+    let packet = occ_sck::Packet::of(0, &Bytes(vec![0; 1000])).unwrap();
+    let sends = || {
+        let limit = Deadline::after(Duration::from_millis(500));
+        packet.send_part(0, socket, &[], limit).is_ok()
+    };
+    (0..most).take_while(|_| sends()).count() as u32
+}
+
+/// A thread that waits for room takes in what others send, and nobody receives it. The length of the inbox then.
+fn flooded_while_a_thread_waits(limits: InboxLimits, most: u32) -> (u32, usize) {
+    let (mut one, ends) = connected(2, limits);
+    let [two, three] = ends.try_into().unwrap();
+    let handle = one.handle().unwrap();
+    thread::scope(|scope| {
+        // Its owner looks at nothing meanwhile.
+        let waits = scope.spawn(
+            || {
+                while handle.send(pid(3), &Bytes(vec![0; PART])).is_ok() {}
+            },
+        );
+        let sent = flood(&two, most);
+        let len = one.len();
+        three.close();
+        if limits.policy == Policy::End {
+            let error = one.receive::<Bytes>().unwrap_err();
+            assert!(matches!(error, ReceiveError::OverLimit { .. }), "{error}");
+        }
+        for _ in 0..sent {
+            // It may be over the limits anew.
+            while let Err(error) = one.receive::<Bytes>() {
+                assert!(matches!(error, ReceiveError::OverLimit { .. }), "{error}");
+            }
+        }
+        waits.join().unwrap();
+        (sent, len)
+    })
+}
+
+/// What is too much is only looked at by the thread that receives, which may be at something else.
+#[test]
+fn threads_that_wait_for_room_do_not_take_in_without_end_for_one_who_is_to_end() {
+    const MOST: u32 = 20_000;
+    within(LIMIT, || {
+        let (sent, len) = flooded_while_a_thread_waits(messages(10, Policy::End), MOST);
+        assert!(sent < MOST, "{len} of {sent} are in memory");
+        // A MiB past the limit, as ever.
+        assert!((10..2_000).contains(&len), "{len} of {sent} are in memory");
+    });
+}
+
+/// The control: without a limit all of it is taken in.
+#[test]
+fn threads_that_wait_for_room_take_in_all_for_one_without_limits() {
+    const MOST: u32 = 20_000;
+    within(LIMIT, || {
+        let (sent, _) = flooded_while_a_thread_waits(InboxLimits::default(), MOST);
+        assert_eq!(sent, MOST);
+    });
+}
+
 /// What came on the connections before still waits, and is the sender's as much as what comes on the next.
 #[test]
 fn who_connects_anew_has_no_more_room_than_before() {
