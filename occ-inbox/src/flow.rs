@@ -35,9 +35,9 @@ const PAST: u64 = 1 << 20;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InboxLimits {
-    /// Messages.
+    /// Messages. Zero is as one, but with [`Policy::End`], where the first is too much then.
     pub messages: u64,
-    /// Bytes of their encoded values.
+    /// Bytes of their encoded values. Zero is as one, too.
     pub bytes: u64,
     /// What happens when there is as much.
     pub policy: Policy,
@@ -169,7 +169,7 @@ impl Flow {
         Some((over.messages, over.bytes))
     }
 
-    /// How much may wait.
+    /// How much may wait. Of each sender there may be one message in any case, so less than one is as one.
     fn whole(&self) -> Load {
         let InboxLimits {
             messages,
@@ -186,8 +186,8 @@ impl Flow {
             };
         }
         Load {
-            messages,
-            bytes,
+            messages: messages.max(1),
+            bytes: bytes.max(1),
             fds,
         }
     }

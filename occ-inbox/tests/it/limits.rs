@@ -12,6 +12,7 @@ use occ_inbox::{
 };
 use occ_sck::PART;
 use occ_test_support::{LIMIT, within};
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -648,5 +649,47 @@ fn what_is_received_of_an_old_connection_makes_no_room_on_the_new_one_beyond_its
             assert_eq!(one.receive::<u32>().unwrap(), number);
             assert!(one.len() <= 9, "{}", one.len());
         }
+    });
+}
+
+/// Of each sender there may be one in any case, so a limit of none is one of one; also for who waits in an event loop.
+#[test]
+fn where_none_may_wait_one_of_each_sender_does() {
+    within(LIMIT, || {
+        for limits in [
+            messages(0, Policy::Block),
+            messages(1, Policy::Block),
+            bytes(0),
+            bytes(1),
+            messages(0, Policy::Reject),
+        ] {
+            let (mut one, ends) = connected(2, limits);
+            for number in 0..50_u32 {
+                ends.iter().for_each(|end| put(end, &number));
+            }
+            let mut next = [0, 0];
+            while next != [50, 50] {
+                let readable = PollFlags::IN;
+                poll(&mut [PollFd::new(&one, readable)], None).unwrap();
+                let here = one.tick().unwrap();
+                assert!((1..=2).contains(&here), "{here} with {limits:?}");
+                for _ in 0..here {
+                    let message = one.receive_any().unwrap();
+                    let of = usize::try_from(message.from.serial).unwrap() - 2;
+                    assert_eq!(message.decode::<u32>().unwrap(), next[of]);
+                    next[of] += 1;
+                }
+            }
+        }
+        // Where that is the end, the first is too much.
+        let (mut one, ends) = connected(1, messages(0, Policy::End));
+        assert!(one.receive_any_timeout(NOW).unwrap().is_none());
+        put(&ends[0], &1_u32);
+        let error = one.receive::<u32>().unwrap_err();
+        let first = ReceiveError::OverLimit {
+            messages: 1,
+            bytes: 1,
+        };
+        assert_eq!(error.to_string(), first.to_string());
     });
 }
