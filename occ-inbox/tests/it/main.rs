@@ -2,6 +2,7 @@
 //! coordinator.
 #![cfg(test)]
 
+mod amid;
 mod barrier;
 mod clients;
 mod descriptors;

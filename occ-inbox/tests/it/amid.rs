@@ -1,0 +1,129 @@
+//! A message of several parts is under way, and something happens to its connection.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use occ_inbox::{Bytes, Deadline, Inbox, SendError, Socket, Wired};
+use occ_sck::PART;
+use occ_test_support::{LIMIT, within};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::switchboard::{Line, Tell, say};
+use crate::{assert_empty, pid};
+
+/// So long that it is encoded once more when it is sent, and that no socket holds it; and then it does something amid its
+/// parts.
+struct Long {
+    encoded: AtomicU32,
+    amid: Box<dyn Fn() + Send + Sync>,
+    len: usize,
+}
+
+const LEN: usize = 100 * PART;
+
+impl Long {
+    fn new(amid: impl Fn() + Send + Sync + 'static) -> Long {
+        Long {
+            encoded: AtomicU32::new(0),
+            amid: Box::new(amid),
+            len: LEN,
+        }
+    }
+}
+
+impl Serialize for Long {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(2)?;
+        tuple.serialize_element(&Bytes(vec![1; 5 * PART]))?;
+        if self.encoded.fetch_add(1, Ordering::Relaxed) == 1 {
+            (self.amid)();
+        }
+        tuple.serialize_element(&Bytes(vec![2; LEN - 5 * PART]))?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Long {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Long, D::Error> {
+        let (first, second) = <(Bytes, Bytes)>::deserialize(deserializer)?;
+        let len = first.len() + second.len();
+        let long = Long::new(|| ());
+        Ok(Long { len, ..long })
+    }
+}
+
+/// Whoever sends: the inbox itself, or a thread with a handle while the inbox hears what the connector says.
+const BY_HANDLE: [bool; 2] = [false, true];
+
+/// Sends `long` from 1 to 2 on a connection whose other end nobody reads, and which `board` has made; then something short.
+fn send(
+    board: &Socket,
+    line: Socket,
+    by_handle: bool,
+    long: &Long,
+) -> (Result<(), SendError>, Socket) {
+    let (end, two) = Socket::pair().unwrap();
+    say(board, &Tell::Connected { peer: pid(2) }, &[end.as_fd()]);
+    drop(end);
+    let mut one = Line::inbox(pid(1), line);
+    assert_eq!(one.attend(Deadline::Never), Ok(true));
+    let sent = if by_handle {
+        let handle = one.handle().unwrap();
+        thread::scope(|scope| {
+            let own = handle.clone();
+            let sending = scope.spawn(move || {
+                let sent = handle.send(pid(2), long);
+                handle.send(pid(1), &'.').unwrap();
+                sent
+            });
+            assert_eq!(one.receive::<char>().unwrap(), '.');
+            drop(own);
+            sending.join().unwrap()
+        })
+    } else {
+        one.send(pid(2), long)
+    };
+    if sent.is_ok() {
+        one.send(pid(2), &"and on".to_owned()).unwrap();
+    }
+    (sent, two)
+}
+
+fn at(end: Socket) -> Inbox<Wired> {
+    Inbox::new(pid(2), Wired::new([(pid(1), end)]).unwrap()).unwrap()
+}
+
+#[test]
+fn one_whose_connection_is_replaced_arrives_whole_and_once_on_the_new_one() {
+    within(LIMIT, || {
+        for by_handle in BY_HANDLE {
+            let (board, line) = Socket::pair().unwrap();
+            let board = Arc::new(board);
+            let (new, ends) = mpsc::channel();
+            let replace = {
+                let board = Arc::clone(&board);
+                move || {
+                    let (end, two) = Socket::pair().unwrap();
+                    say(&board, &Tell::Connected { peer: pid(2) }, &[end.as_fd()]);
+                    new.send(two).unwrap();
+                }
+            };
+            let long = Long::new(replace);
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    let mut two = at(ends.recv().unwrap());
+                    assert_eq!(two.receive::<Long>().unwrap().len, LEN);
+                    assert_eq!(two.receive::<String>().unwrap(), "and on");
+                    assert_empty(&mut two);
+                });
+                let (sent, old) = send(&board, line, by_handle, &long);
+                sent.unwrap();
+                // Half a message is none.
+                assert_empty(&mut at(old));
+            });
+        }
+    });
+}
