@@ -530,10 +530,11 @@ impl<C: Connector> Drop for Underway<'_, '_, C> {
         let mut core = self.site.core();
         let policy = core.flow.policy();
         if self.is_half {
-            // The peer would take the next message for the rest of this one.
-            core.close(self.number);
-            if !core.standing.contains_key(&self.to) {
-                core.stands(self.to, Standing::Broken);
+            // The peer would take the next message for the rest of this one. Of a connection that has ended meanwhile it is noted
+            // how; the peer may be dead, or have another.
+            if core.peers.get(self.number).is_some() {
+                let standing = core.close(self.number).unwrap_or(Standing::Broken);
+                core.stands(self.to, standing);
             }
         } else if let Some(peer) = core.peers.get_mut(self.number) {
             peer.end_parts(policy);

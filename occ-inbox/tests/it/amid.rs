@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use occ_inbox::{Bytes, Deadline, Inbox, SendError, Socket, Wired};
+use occ_inbox::{Bytes, Deadline, Inbox, Refusal, SendError, Socket, Standing, Wired};
 use occ_sck::PART;
 use occ_test_support::{LIMIT, within};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::switchboard::{Line, Tell, say};
+use crate::switchboard::{Ask, Line, Tell, next, say};
 use crate::{assert_empty, pid};
 
 /// So long that it is encoded once more when it is sent, and that no socket holds it; and then it does something amid its
@@ -123,6 +123,35 @@ fn one_whose_connection_is_replaced_arrives_whole_and_once_on_the_new_one() {
                 sent.unwrap();
                 // Half a message is none.
                 assert_empty(&mut at(old));
+            });
+        }
+    });
+}
+
+/// It is asked for as one with whom there has been no connection: of the one there was, all is known.
+#[test]
+fn one_whose_receiver_has_died_is_an_error_and_nothing_is_noted_of_the_dead() {
+    within(LIMIT, || {
+        for by_handle in BY_HANDLE {
+            let (board, line) = Socket::pair().unwrap();
+            let board = Arc::new(board);
+            let dies = {
+                let board = Arc::clone(&board);
+                move || say(&board, &Tell::Gone { peer: pid(2) }, &[])
+            };
+            let long = Long::new(dies);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    let asked = next(&board, Deadline::Never).unwrap().unwrap();
+                    let Ask::Connect { to, standing } = asked.decode().unwrap() else {
+                        panic!("expected a request for a connection");
+                    };
+                    let (peer, why) = (pid(2), Refusal::NoProcess);
+                    say(&board, &Tell::Refused { peer, why }, &[]);
+                    assert_eq!((to, standing), (pid(2), Standing::New));
+                });
+                let (sent, _old) = send(&board, line, by_handle, &long);
+                assert!(matches!(sent, Err(SendError::NoProcess { .. })), "{sent:?}");
             });
         }
     });
