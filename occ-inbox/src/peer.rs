@@ -234,6 +234,10 @@ impl Peer {
         if self.is_of_lost(datagram) {
             return Arrival::Part;
         }
+        // One thread of the peer may be amid a message where another finds that there is no room.
+        if self.is_within() && says_no_room(datagram) {
+            return Arrival::Ended(Ending::NoRoom);
+        }
         match self.assembler.push(datagram, fds) {
             Ok(None) => Arrival::Part,
             Ok(Some(envelope)) => match envelope.kind {
@@ -304,6 +308,10 @@ impl Peer {
         // ENOTCONN, when the peer went first, is what was wanted.
         let _ = rustix::net::shutdown(&*self.socket, Shutdown::Read);
     }
+}
+
+fn says_no_room(datagram: &[u8]) -> bool {
+    Header::parse(datagram).is_ok_and(|(header, _, _)| header.kind == NO_ROOM)
 }
 
 /// The connections of a process.

@@ -6,13 +6,13 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use occ_inbox::{Bytes, Deadline, Inbox, Refusal, SendError, Socket, Standing, Wired};
-use occ_sck::PART;
+use occ_sck::{PART, Packet, kind};
 use occ_test_support::{LIMIT, within};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::switchboard::{Ask, Line, Tell, next, say};
-use crate::{assert_empty, pid};
+use crate::{assert_empty, one_and_two, pid};
 
 /// So long that it is encoded once more when it is sent, and that no socket holds it; and then it does something amid its
 /// parts.
@@ -153,6 +153,27 @@ fn one_whose_receiver_has_died_is_an_error_and_nothing_is_noted_of_the_dead() {
                 let (sent, _old) = send(&board, line, by_handle, &long);
                 assert!(matches!(sent, Err(SendError::NoProcess { .. })), "{sent:?}");
             });
+        }
+    });
+}
+
+/// Several threads send; one has begun when another finds that there is no room for the connection.
+#[test]
+fn who_has_no_room_any_more_is_understood_amid_a_message_of_its_own() {
+    within(LIMIT, || {
+        for parts in 0..3 {
+            let (mut one, two) = one_and_two();
+            let long = Packet::of(kind::USER, &Bytes(vec![7; 3 * PART])).unwrap();
+            for part in 0..parts {
+                long.send_part(part, &two, &[], Deadline::Now).unwrap();
+            }
+            let no_room = Packet::of(kind::USER + 1, &()).unwrap();
+            no_room.send_part(0, &two, &[], Deadline::Now).unwrap();
+            // Nothing is broken, and nothing of the message is there.
+            assert_empty(&mut one);
+            let error = one.send(pid(2), &1_u8).unwrap_err();
+            assert!(matches!(error, SendError::NoProcess { .. }), "{error}");
+            assert_eq!(one.connector().asked, [(pid(2), Standing::Missed)]);
         }
     });
 }
