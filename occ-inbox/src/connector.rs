@@ -14,6 +14,9 @@ use crate::tally::Tallies;
 /// Makes connections with other processes and brings news of them.
 ///
 /// Two processes have one connection between them. It is made when either first asks, and both are told.
+///
+/// What an inbox calls here it calls while no other thread uses its connections: nothing of it may wait for one, nor use a
+/// [`Handle`](crate::Handle) of that inbox.
 pub trait Connector {
     /// Peers are found by an address, so they may be other programs and come back. Types are told apart by their names alone
     /// ([`TypeKey::by_name`](occ_sck::TypeKey::by_name)), and one who has ended a connection may be asked for another.

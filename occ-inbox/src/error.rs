@@ -57,8 +57,10 @@ pub enum SendError {
     /// This process is a plain fork of a process of a system, and no process of it; or of one that has an inbox with handles.
     #[error("this is a fork of a process of the system, which is none itself")]
     Forked,
-    /// Called from within a matcher, while a receive is under way.
-    #[error("called from within a matcher of receive")]
+    /// Called from within a matcher, while a receive is under way; or by what encodes a long message, to the same process.
+    #[error(
+        "called from within a matcher of receive, or from within a message to the same process"
+    )]
     Reentrant,
     /// A system call failed.
     #[error("{op} failed")]

@@ -62,7 +62,8 @@ impl<C: Connector> Inbox<C> {
         self.me
     }
 
-    /// The connector. While this is held, no other thread uses it.
+    /// The connector. While this is held, no other thread uses it, nor sends: with a handle of the same inbox this one would wait
+    /// for itself.
     pub fn connector(&mut self) -> ConnectorGuard<'_, C> {
         ConnectorGuard(self.hold.core())
     }
@@ -83,7 +84,7 @@ impl<C: Connector> Inbox<C> {
     }
 
     /// Does what the connector says until `done` has an answer, which is asked first, and after each piece of news. `None`
-    /// when the deadline came first.
+    /// when the deadline came first. In `done` the connector is held: see [`Inbox::connector`].
     ///
     /// # Errors
     ///

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread::ThreadId;
 
 use occ_sck::{
     Assembler, Deadline, FrameError, Header, Limits, Packet, ReceiveError, Received, Socket, kind,
@@ -36,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) socket: Arc<Socket>,
     /// Who is sending a message of several parts on it, and has not come to its end.
     pub(crate) sender: Option<u32>,
+    /// Which thread that is.
+    pub(crate) sends_on: Option<ThreadId>,
     /// What it has sent that nobody has received.
     pub(crate) unread: Unread,
     /// Its number where what is sent to it is counted.
@@ -102,6 +105,7 @@ impl Peer {
             pid,
             socket: Arc::new(socket),
             sender: None,
+            sends_on: None,
             unread: Unread::default(),
             tally: None,
             rejects: false,
@@ -260,6 +264,7 @@ impl Peer {
     /// Nobody is in the middle of a message any more.
     pub(crate) fn end_parts(&mut self, policy: Policy) {
         self.sender = None;
+        self.sends_on = None;
         if self.untold {
             self.tell_policy(policy);
         }

@@ -1,6 +1,7 @@
 //! Sending: a connection where there is none, room where there is none, and one rule for those that are gone.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use occ_sck::{Blob, BlobError, Deadline, Packet, Socket, Term, kind};
@@ -276,6 +277,7 @@ impl<C: Connector> Site<'_, C> {
             if peer.sender.is_none() {
                 let turn = peer.number_message();
                 peer.sender = Some(turn);
+                peer.sends_on = Some(thread::current().id());
                 return Ok(Some(turn));
             }
             drop(core);
@@ -371,10 +373,13 @@ impl<C: Connector> Site<'_, C> {
         let Some(peer) = core.peers.get_mut(number) else {
             return Ok(());
         };
-        // Whoever is in the middle of a message rings when it is done.
         let room = if peer.sender == turn {
             PollFlags::OUT
+        } else if peer.sends_on == Some(thread::current().id()) {
+            // It is encoding that message, and would wait for itself.
+            return Err(SendError::Reentrant);
         } else {
+            // Whoever is in the middle of a message rings when it is done.
             PollFlags::empty()
         };
         let socket = Arc::clone(&peer.socket);

@@ -177,3 +177,50 @@ fn who_has_no_room_any_more_is_understood_amid_a_message_of_its_own() {
         }
     });
 }
+
+/// Whoever encodes a message sends another to the same process: it would wait for the end of the one that waits for it.
+#[test]
+fn what_is_sent_to_the_same_process_while_one_is_encoded_is_an_error_and_not_a_wait_for_ever() {
+    within(LIMIT, || {
+        for by_handle in BY_HANDLE {
+            let (to_two, to_one) = Socket::pair().unwrap();
+            let (told, errors) = mpsc::channel();
+            thread::scope(|scope| {
+                scope.spawn(move || {
+                    let mut two = at(to_one);
+                    assert_eq!(two.receive::<Long>().unwrap().len, LEN);
+                    assert_eq!(two.receive::<u8>().unwrap(), 9);
+                    assert_empty(&mut two);
+                });
+                let mut one = Inbox::new(pid(1), Wired::new([(pid(2), to_two)]).unwrap()).unwrap();
+                let handle = one.handle().unwrap();
+                let own = handle.clone();
+                let long = Long::new(move || {
+                    for error in [
+                        own.send(pid(2), &1_u8),
+                        own.send(pid(2), &Bytes(vec![0; 3 * PART])),
+                        own.send_timeout(pid(2), &1_u8, LIMIT),
+                        own.try_send(pid(2), &1_u8),
+                    ] {
+                        told.send(error.unwrap_err()).unwrap();
+                    }
+                    // To others it may send, and to itself.
+                    own.send(pid(1), &8_u8).unwrap();
+                });
+                match by_handle {
+                    true => handle.send(pid(2), &long).unwrap(),
+                    false => one.send(pid(2), &long).unwrap(),
+                }
+                for _ in 0..3 {
+                    let error = errors.recv().unwrap();
+                    assert!(matches!(error, SendError::Reentrant), "{error}");
+                }
+                let error = errors.recv().unwrap();
+                assert!(matches!(error, SendError::Full { .. }), "{error}");
+                assert_eq!(one.receive::<u8>().unwrap(), 8);
+                // And afterwards all is as before.
+                handle.send(pid(2), &9_u8).unwrap();
+            });
+        }
+    });
+}
