@@ -201,6 +201,8 @@ impl<C: Connector> Core<C> {
         self.drain(&mut peer);
         self.miss(peer.pid);
         self.ended(&peer, false);
+        // Somebody may wait for room on it, or for one such.
+        self.waiters.ring();
     }
 
     fn miss(&mut self, pid: Pid) {
@@ -295,5 +297,136 @@ impl<C: Connector> Core<C> {
             self.down = true;
             let _ = epoll::delete(&self.epoll, self.connector.as_fd());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use occ_sck::{Packet, Socket, kind};
+    use occ_test_support::{LIMIT, within};
+    use rustix::event::Timespec;
+
+    use crate::flow::InboxLimits;
+    use crate::inbox::Inbox;
+    use crate::wait::{Parked, Seat};
+    use crate::wired::Wired;
+
+    use super::*;
+
+    fn pid(serial: u64) -> Pid {
+        Pid {
+            node: 0,
+            incarnation: 7,
+            serial,
+        }
+    }
+
+    /// An inbox that is connected with 2, whose end the test holds.
+    fn connected() -> (Inbox<Wired>, Socket) {
+        let (end, two) = Socket::pair().unwrap();
+        let mut one = Inbox::new(pid(1), Wired::new([(pid(2), end)]).unwrap()).unwrap();
+        one.tick().unwrap();
+        (one, two)
+    }
+
+    fn put<T: occ_sck::Term>(socket: &Socket, value: &T) {
+        let packet = Packet::of(kind::USER, value).unwrap();
+        packet.send_part(0, socket, &[], Deadline::Now).unwrap();
+    }
+
+    /// What the kernel says where it has no room, without having used it up: it is there already.
+    fn leave_no_room(core: &mut Core<Wired>, number: u64) {
+        let peer = core.peers.get(number).unwrap();
+        let nothing = epoll::EventFlags::empty();
+        epoll::add(
+            &core.epoll,
+            &*peer.socket,
+            epoll::EventData::new_u64(number),
+            nothing,
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn whoever_waits_is_told_when_a_connection_is_turned_away() {
+        let (mut one, _two) = connected();
+        let shared = one.hold.share().unwrap();
+        let mut core = shared.lock();
+        let parked = Parked::new(&mut core, &mut Seat::default());
+        let number = core.peers.number(pid(2)).unwrap();
+        let peer = core.peers.get(number).unwrap();
+        epoll::delete(&core.epoll, &*peer.socket).unwrap();
+        leave_no_room(&mut core, number);
+        core.watch_or_close(number);
+        assert!(core.peers.number(pid(2)).is_none());
+        drop(core);
+        within(LIMIT, || parked.wait(&[], Deadline::Never).unwrap());
+    }
+
+    /// It is read again when there is room in the inbox, and there is none in epoll: what it held is here, and nobody else
+    /// tells of it.
+    #[test]
+    fn what_is_left_of_a_connection_that_is_turned_away_is_received_at_once() {
+        within(LIMIT, || {
+            for shares in [false, true] {
+                let (mut one, two) = connected();
+                let _handle = shares.then(|| one.handle().unwrap());
+                one.set_limits(InboxLimits {
+                    messages: 2,
+                    ..InboxLimits::default()
+                });
+                put(&two, &1_u32);
+                put(&two, &2_u32);
+                put(&two, &'c');
+                assert_eq!(one.tick().unwrap(), 2);
+                assert_eq!(one.receive::<u32>().unwrap(), 1);
+                let mut core = one.hold.core();
+                let number = core.peers.number(pid(2)).unwrap();
+                assert!(core.peers.get(number).unwrap().unread.paused);
+                leave_no_room(&mut core, number);
+                drop(core);
+                assert_eq!(one.receive::<char>().unwrap(), 'c');
+                assert_eq!(one.receive::<u32>().unwrap(), 2);
+            }
+        });
+    }
+
+    /// And in an event loop, where another thread than the inbox's has found that.
+    #[test]
+    fn what_is_left_of_a_connection_that_a_thread_has_turned_away_is_told_in_an_event_loop() {
+        use std::os::fd::AsFd;
+
+        within(LIMIT, || {
+            let (end, two) = Socket::pair().unwrap();
+            let (other, _three) = Socket::pair().unwrap();
+            let wired = Wired::new([(pid(2), end), (pid(3), other)]).unwrap();
+            let mut one = Inbox::new(pid(1), wired).unwrap();
+            one.tick().unwrap();
+            let handle = one.handle().unwrap();
+            one.set_limits(InboxLimits {
+                messages: 2,
+                ..InboxLimits::default()
+            });
+            put(&two, &1_u32);
+            put(&two, &2_u32);
+            put(&two, &3_u32);
+            assert_eq!(one.tick().unwrap(), 2);
+            let mut core = one.hold.core();
+            let number = core.peers.number(pid(2)).unwrap();
+            assert!(core.peers.get(number).unwrap().unread.paused);
+            leave_no_room(&mut core, number);
+            drop(core);
+            let readable = |one: &Inbox<Wired>| {
+                let fd = one.as_fd();
+                let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+                rustix::event::poll(&mut fds, Some(&Timespec::default())).unwrap() > 0
+            };
+            assert!(!readable(&one));
+            // It waits for room, and so reads past the limit.
+            let limit = std::time::Duration::from_millis(20);
+            while handle.send_timeout(pid(3), &[0_u64; 32], limit).is_ok() {}
+            assert!(readable(&one));
+            assert_eq!(one.tick().unwrap(), 3);
+        });
     }
 }

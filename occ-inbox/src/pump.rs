@@ -135,8 +135,11 @@ impl<C: Connector> Site<'_, C> {
             }
             // Once the system is down, what the peers had sent is still there, and nothing more will come.
             let deadline = if core.down { Deadline::Now } else { deadline };
+            let before = core.arrivals.len();
             core.resume_all(turn == Turn::Sender);
-            let hot = core.take_hot_turn(turn);
+            // Of one that there is no room to watch over, what it held is here, and epoll does not tell of that.
+            let here = core.arrivals.len() != before;
+            let hot = here | core.take_hot_turn(turn);
             let wait = if hot || shared {
                 Deadline::Now
             } else {

@@ -368,8 +368,13 @@ impl<C: Connector> Site<'_, C> {
         if core.down {
             return Err(SendError::SystemDown);
         }
+        let before = core.arrivals.len();
         core.cool_or_close();
         core.resume_all(true);
+        // Of one that there is no room to watch over, what it held is here.
+        if core.arrivals.len() != before {
+            core.tell(self.owner);
+        }
         let Some(peer) = core.peers.get_mut(number) else {
             return Ok(());
         };
