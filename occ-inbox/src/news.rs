@@ -75,6 +75,10 @@ impl<C: Connector> Core<C> {
     }
 
     fn follow(&mut self, event: Event) {
+        // Nobody would receive what comes on a connection, and its other end would take it for one.
+        if self.gone {
+            return;
+        }
         match event {
             Event::Connected {
                 peer,
@@ -332,6 +336,25 @@ mod tests {
     fn put<T: occ_sck::Term>(socket: &Socket, value: &T) {
         let packet = Packet::of(kind::USER, value).unwrap();
         packet.send_part(0, socket, &[], Deadline::Now).unwrap();
+    }
+
+    /// A thread with a handle may be about to hear something when the inbox goes.
+    #[test]
+    fn where_there_is_no_inbox_any_more_no_connection_begins() {
+        for there_is_one in [true, false] {
+            let (end, two) = Socket::pair().unwrap();
+            let mut one = Inbox::new(pid(1), Wired::new([(pid(2), end)]).unwrap()).unwrap();
+            let shared = one.hold.share().unwrap();
+            let mut core = shared.lock();
+            if !there_is_one {
+                core.go();
+            }
+            core.hear();
+            assert_eq!(core.peers.number(pid(2)).is_some(), there_is_one);
+            let heard = two.receive(&mut [0], &mut Vec::new(), Deadline::Now);
+            let ended = matches!(heard, Ok(occ_sck::Received::Closed));
+            assert_eq!(ended, !there_is_one, "{heard:?}");
+        }
     }
 
     /// What the kernel says where it has no room, without having used it up: it is there already.

@@ -453,6 +453,9 @@ impl<C: Connector> Site<'_, C> {
         let down = |Lost| SendError::SystemDown;
         let deadline = way.connected_by();
         let mut core = self.hold.core();
+        if core.down {
+            return Err(SendError::SystemDown);
+        }
         // The other one may have asked first, and the answer may be here.
         if core.connector_is_readable() {
             core.hear();
@@ -460,9 +463,6 @@ impl<C: Connector> Site<'_, C> {
         }
         if let Some(answer) = answer(&core, ask, to) {
             return answer;
-        }
-        if core.down {
-            return Err(SendError::SystemDown);
         }
         drop(core);
         let mut standing = Standing::New;
@@ -506,6 +506,9 @@ fn request<C: Connector>(
 ) -> Option<Asked> {
     if let Some(answer) = answer(core, ask, to) {
         return Some(Asked::NeedNot(answer));
+    }
+    if core.down {
+        return Some(Asked::NeedNot(Err(SendError::SystemDown)));
     }
     match core.connector.request(to, standing) {
         Ok(()) => {

@@ -245,6 +245,40 @@ fn a_thread_that_waits_for_room_is_told_when_its_own_inbox_ends() {
     });
 }
 
+/// Whatever they stand before: they ask, and nobody answers.
+#[test]
+fn threads_that_wait_for_a_connection_are_told_when_their_inbox_ends() {
+    within(LIMIT, || {
+        for round in 0..times(200) {
+            let (_board, line) = Socket::pair().unwrap();
+            let mut one = Line::inbox(pid(1), line);
+            let handle = one.handle().unwrap();
+            let start = Barrier::new(4);
+            thread::scope(|scope| {
+                for thread in 0..3 {
+                    let (handle, start) = (&handle, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        let to = pid(2 + thread % 2);
+                        let error = match thread {
+                            0 => handle.send(to, &1_u8).unwrap_err(),
+                            1 => handle.send(to, &Bytes(vec![0; 3 * PART])).unwrap_err(),
+                            _ => handle.send_timeout(to, &1_u8, 2 * LIMIT).unwrap_err(),
+                        };
+                        assert!(matches!(error, SendError::SystemDown), "{error}");
+                    });
+                }
+                start.wait();
+                // At the same instant, or a little later.
+                for _ in 0..round % 20 {
+                    thread::yield_now();
+                }
+                drop(one);
+            });
+        }
+    });
+}
+
 /// Whoever has heard of it may be another thread.
 #[test]
 fn a_thread_that_waits_for_room_is_told_when_another_has_heard_that_the_system_is_down() {
