@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use occ_inbox::{Connector, Event, Lost, Message, NotAsked, Pid, Refusal, Standing, Tallies};
 use occ_sck::{
-    Assembler, Deadline, Envelope, FrameError, Limits, MAX_DATAGRAM, Packet, ReceiveError,
+    Assembler, Deadline, Envelope, FrameError, Header, Limits, MAX_DATAGRAM, Packet, ReceiveError,
     Received, SendError, Socket,
 };
 use occ_spawn::entry::kind as spawn;
@@ -33,11 +33,11 @@ impl Line {
     }
 }
 
-/// A datagram of the coordinator; of one whose descriptors were lost, only its kind.
+/// A datagram of the coordinator; of one whose descriptors were lost, its kind, and the rest of it if that can be read.
 #[derive(Debug)]
 enum Heard {
     Whole(Envelope),
-    WithoutDescriptors(u8),
+    WithoutDescriptors(u8, Option<Envelope>),
 }
 
 /// Why a request was not made.
@@ -200,7 +200,12 @@ impl Control {
             }
             Ok(Received::Nothing) => Ok(None),
             Err(ReceiveError::Frame(FrameError::FdsLost)) => {
-                Ok(Some(Heard::WithoutDescriptors(self.buffer[0])))
+                let rest = Header::datagram_len(&self.buffer).and_then(|len| {
+                    let datagram = self.buffer.get(..len)?;
+                    let mut assembler = Assembler::new(Limits::default());
+                    assembler.push(datagram, Vec::new()).ok()?
+                });
+                Ok(Some(Heard::WithoutDescriptors(self.buffer[0], rest)))
             }
             Ok(Received::Closed) | Err(_) => Err(Lost),
         }
@@ -219,7 +224,7 @@ impl Control {
                         tally,
                     }
                 }
-                None => Event::NoDescriptor,
+                None => self.lost(Some(peer)),
             },
             // Its news come first, so this is of one that was lost, or of a wish that is no more.
             News::Given { id, peer } if self.wishes.contains(&(id, peer)) => {
@@ -259,7 +264,7 @@ impl Control {
     }
 
     /// Something came for which this process has no file descriptor.
-    fn missed(&mut self, kind: u8) -> Event {
+    fn missed(&mut self, kind: u8, rest: Option<&Envelope>) -> Event {
         match kind {
             // The Down that follows it says that there was one.
             spawn::VALUE | spawn::ERROR | spawn::FAILURE | spawn::PANIC => Event::Own,
@@ -267,8 +272,19 @@ impl Control {
                 self.reply = Some(no_descriptor(self.asked));
                 Event::Own
             }
-            _ => Event::NoDescriptor,
+            _ => self.lost(match rest.map(Envelope::decode::<News>) {
+                Some(Ok(News::Connected { peer, .. })) => Some(peer),
+                _ => None,
+            }),
         }
+    }
+
+    /// A connection came, with `peer` if that is known, and there was no room for it.
+    fn lost(&mut self, peer: Option<Pid>) -> Event {
+        if let Some(peer) = peer {
+            self.forget(peer);
+        }
+        Event::NoDescriptor { peer }
     }
 }
 
@@ -321,7 +337,9 @@ impl Connector for Control {
     fn next(&mut self, deadline: Deadline) -> Result<Option<Event>, Lost> {
         let mut envelope = match self.read(deadline)? {
             None => return Ok(None),
-            Some(Heard::WithoutDescriptors(kind)) => return Ok(Some(self.missed(kind))),
+            Some(Heard::WithoutDescriptors(kind, rest)) => {
+                return Ok(Some(self.missed(kind, rest.as_ref())));
+            }
             Some(Heard::Whole(envelope)) => envelope,
         };
         let fds = std::mem::take(&mut envelope.fds);
@@ -349,6 +367,7 @@ mod tests {
 
     use occ_inbox::Inbox;
     use occ_sck::Packet;
+    use rustix::event::{PollFd, PollFlags};
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     use super::*;
@@ -383,6 +402,10 @@ mod tests {
         (100..).find(|serial| nobody(*serial)).unwrap() - 100
     }
 
+    fn connects(request: &Request, whom: u64) -> bool {
+        matches!(request, Request::Connect { to, .. } if *to == pid(whom))
+    }
+
     fn heard(coordinator: &Socket) -> Request {
         let (mut buffer, mut fds) = (vec![0; MAX_DATAGRAM], Vec::new());
         let heard = coordinator.receive(&mut buffer, &mut fds, Deadline::Now);
@@ -412,11 +435,10 @@ mod tests {
             // Two that wait for as long as it takes, one after the other.
             std::thread::scope(|scope| {
                 scope.spawn(|| {
-                    let connects = |request: &Request, whom: u64| matches!(request, Request::Connect { to, .. } if *to == pid(whom));
                     for serial in 100..100 + before {
                         assert!(connects(&heard(&coordinator), serial));
                     }
-                    let mut fds = [rustix::event::PollFd::new(&coordinator, rustix::event::PollFlags::IN)];
+                    let mut fds = [PollFd::new(&coordinator, PollFlags::IN)];
                     for whom in [3, 4] {
                         rustix::event::poll(&mut fds, None).unwrap();
                         // Of what was tried in vain nothing has been asked.
@@ -433,6 +455,61 @@ mod tests {
                 }
             });
         });
+    }
+
+    /// Every descriptor that the process may have.
+    fn exhaust() -> Vec<File> {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(200);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let more = || File::open("/dev/null").ok();
+        std::iter::from_fn(more).collect()
+    }
+
+    #[test]
+    fn a_connection_that_is_lost_for_want_of_a_descriptor_concerns_nobody_who_has_asked_for_another()
+     {
+        occ_test_support::isolated!(|| occ_test_support::within(occ_test_support::LIMIT, || {
+            let (control, coordinator) = control();
+            let mut inbox = Inbox::new(pid(1), control).unwrap();
+            let handle = inbox.handle().unwrap();
+            let (end, two) = Socket::pair().unwrap();
+            let connected = |peer: u64, fds: &[BorrowedFd<'_>]| {
+                let peer = pid(peer);
+                let tally = None;
+                let news = Packet::of(kind::NEWS, &News::Connected { peer, tally }).unwrap();
+                news.send_part(0, &coordinator, fds, Deadline::Now).unwrap();
+            };
+            std::thread::scope(|scope| {
+                let ask = |whom| {
+                    let handle = &handle;
+                    let asks = scope.spawn(move || handle.send(pid(whom), &1_u8));
+                    let mut fds = [PollFd::new(&coordinator, PollFlags::IN)];
+                    rustix::event::poll(&mut fds, None).unwrap();
+                    assert!(connects(&heard(&coordinator), whom));
+                    asks
+                };
+                let (asks_2, asks_3) = (ask(2), ask(3));
+                let mut exhausted = exhaust();
+                // One there is always room for.
+                connected(2, &[end.as_fd(), end.as_fd()]);
+                let lost = asks_2.join().unwrap();
+                assert!(
+                    matches!(lost, Err(occ_inbox::SendError::TooManyPeers { to }) if to == pid(2)),
+                    "{lost:?}"
+                );
+                exhausted.truncate(100);
+                connected(3, &[end.as_fd()]);
+                asks_3.join().unwrap().unwrap();
+            });
+            let error = inbox.receive_timeout::<u8>(Duration::ZERO).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "a message from <0.2> is lost: this process has no file descriptor left"
+            );
+            let received = two.receive(&mut [0; 1000], &mut Vec::new(), Deadline::Now);
+            assert!(matches!(received, Ok(Received::Datagram { .. })));
+        }));
     }
 
     fn failed(control: &mut Control, id: u64) {
@@ -462,13 +539,7 @@ mod tests {
             };
             let long = Packet::of(kind::REPLY, &list).unwrap();
             long.send_whole(&coordinator, &[], Deadline::Now).unwrap();
-            let mut limit = getrlimit(Resource::Nofile);
-            limit.current = Some(200);
-            setrlimit(Resource::Nofile, limit).unwrap();
-            let mut exhausted = Vec::new();
-            while let Ok(file) = File::open("/dev/null") {
-                exhausted.push(file);
-            }
+            let _exhausted = exhaust();
             failed(&mut control, id);
         });
     }

@@ -142,7 +142,10 @@ pub enum Event {
     /// the last one that the dead process sent.
     Message(Message),
     /// Something came with a file descriptor that this process had no room for, and is lost.
-    NoDescriptor,
+    NoDescriptor {
+        /// The connection with whom it was, where that is known. If not, it may be that with any who was asked for.
+        peer: Option<Pid>,
+    },
     /// Something that concerns the connector alone.
     Own,
 }

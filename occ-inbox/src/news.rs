@@ -107,7 +107,15 @@ impl<C: Connector> Core<C> {
                 }
                 self.arrivals.push(message);
             }
-            Event::NoDescriptor => {
+            Event::NoDescriptor { peer: Some(peer) } => {
+                if let Some(number) = self.peers.number(peer) {
+                    self.close(number);
+                }
+                // What was sent on it, if something was.
+                self.arrivals.push_loss(Loss::Message { from: Some(peer) });
+                self.miss(peer);
+            }
+            Event::NoDescriptor { peer: None } => {
                 self.arrivals.push_loss(Loss::Message { from: None });
                 // Most likely it was the answer to what we asked; if not, that comes later and is welcome.
                 for asked in self.asks.asked() {

@@ -110,16 +110,7 @@ impl Header {
                 expected: HEADER,
             });
         };
-        let header = Header {
-            kind: head[0],
-            flags: head[1],
-            name_len: u16::from_le_bytes(field(head, 2)),
-            id: u32::from_le_bytes(field(head, 4)),
-            part: u32::from_le_bytes(field(head, 8)),
-            parts: u32::from_le_bytes(field(head, 12)),
-            total: u64::from_le_bytes(field(head, 16)),
-            key: TypeKey::from_bytes(field(head, 24)),
-        };
+        let header = Header::read(head);
 
         if !matches!(header.flags, 0 | FLAG_BLOB | FLAG_WITHDRAWN) {
             return Err(FrameError::Flags {
@@ -156,6 +147,29 @@ impl Header {
         Ok((header, name, payload))
     }
 
+    #[inline]
+    fn read(head: &[u8; HEADER]) -> Header {
+        Header {
+            kind: head[0],
+            flags: head[1],
+            name_len: u16::from_le_bytes(field(head, 2)),
+            id: u32::from_le_bytes(field(head, 4)),
+            part: u32::from_le_bytes(field(head, 8)),
+            parts: u32::from_le_bytes(field(head, 12)),
+            total: u64::from_le_bytes(field(head, 16)),
+            key: TypeKey::from_bytes(field(head, 24)),
+        }
+    }
+
+    /// How many bytes the datagram has that `head` begins; `None` if that is none, or its payload is in a memory file. It is for
+    /// who has received one without knowing that: where its descriptors were lost.
+    pub fn datagram_len(head: &[u8]) -> Option<usize> {
+        let (head, _) = head.split_first_chunk::<HEADER>()?;
+        let header = Header::read(head);
+        let payload = header.payload_len().filter(|_| header.flags == 0)?;
+        Some(HEADER + usize::from(header.name_len) + payload)
+    }
+
     /// True when the payload is in a memory file.
     pub(crate) fn in_blob(self) -> bool {
         self.flags & FLAG_BLOB != 0
@@ -180,4 +194,30 @@ fn field<const N: usize>(head: &[u8; HEADER], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&head[at..at + N]);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Bytes, Deadline, Packet, Received, Socket};
+
+    #[test]
+    fn the_length_of_a_datagram_is_read_from_its_beginning() {
+        let (ours, theirs) = Socket::pair().unwrap();
+        for len in [0, 1, 1000, PART - 3, PART, 3 * PART] {
+            let packet = Packet::of(kind::USER, &Bytes(vec![7; len])).unwrap();
+            for part in 0..packet.parts() {
+                packet.send_part(part, &ours, &[], Deadline::Now).unwrap();
+                // What is behind it is of another.
+                let mut buffer = vec![0xff; MAX_DATAGRAM];
+                let received = theirs.receive(&mut buffer, &mut Vec::new(), Deadline::Now);
+                let Ok(Received::Datagram { len, .. }) = received else {
+                    panic!("{received:?}")
+                };
+                assert_eq!(Header::datagram_len(&buffer), Some(len));
+            }
+        }
+        assert_eq!(Header::datagram_len(&[0xff; MAX_DATAGRAM]), None);
+        assert_eq!(Header::datagram_len(&[0; HEADER - 1]), None);
+    }
 }

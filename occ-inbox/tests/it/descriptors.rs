@@ -167,7 +167,7 @@ fn one_who_asks_for_a_connection_and_has_no_room_for_it_is_told() {
 fn a_connection_that_is_lost_is_told_once() {
     let mut one = Script::inbox(1);
     let three = one.connector().connect(3);
-    one.connector().say(Event::NoDescriptor);
+    one.connector().say(Event::NoDescriptor { peer: None });
     put(&three, &1_u8);
     let error = one.receive_timeout::<u8>(NOW).unwrap_err();
     assert!(
@@ -178,7 +178,8 @@ fn a_connection_that_is_lost_is_told_once() {
     assert_empty(&mut one);
 
     // The answer to a request is lost like that: both calls say so.
-    one.connector().answer(|_, _| vec![Event::NoDescriptor]);
+    one.connector()
+        .answer(|_, _| vec![Event::NoDescriptor { peer: None }]);
     too_many(one.send(pid(2), &1_u8), 2);
     let error = one.receive::<u8>().unwrap_err();
     assert!(
@@ -232,7 +233,7 @@ fn what_is_lost_while_a_send_waits_is_told_by_the_next_receive() {
         one.attend(Deadline::Now).unwrap();
         while one.try_send(pid(2), &0_u8).is_ok() {}
         put_whole(&three, &long());
-        one.connector().say(Event::NoDescriptor);
+        one.connector().say(Event::NoDescriptor { peer: None });
         let exhausted = Exhausted::now();
         let limit = Duration::from_millis(10);
         let full = one.send_timeout(pid(2), &0_u8, limit);
