@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use occ_inbox::{
-    Bytes, Deadline, Event, Inbox, ReceiveError, Refusal, SendError, Socket, Standing,
+    Bytes, Deadline, Event, Inbox, InboxLimits, ReceiveError, Refusal, SendError, Socket, Standing,
 };
 use occ_sck::PART;
 use occ_test_support::{LIMIT, within};
@@ -221,6 +221,52 @@ fn a_message_whose_descriptor_is_lost_is_told_once_in_its_place() {
         drop(exhausted);
         put_whole(&two, &long());
         assert_eq!(one.receive::<Bytes>().unwrap(), long());
+    }));
+}
+
+/// The next number of 2; `None` for one that is lost.
+fn next_number(one: &mut Inbox<Script>) -> Option<u32> {
+    match one.receive::<u32>() {
+        Ok(number) => Some(number),
+        Err(ReceiveError::NoDescriptor { from }) => {
+            assert_eq!(from, Some(pid(2)));
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// What there is no room for is lost with its message, also where there is some; all else is received, and none is left open.
+#[test]
+fn a_message_for_some_of_whose_descriptors_there_is_no_room_is_lost_and_nothing_else_is() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        for limits in [u64::MAX, 1000] {
+            let (mut one, two) = one_and_two();
+            one.set_limits(InboxLimits {
+                messages: limits,
+                ..InboxLimits::default()
+            });
+            let file = File::open("/dev/null").unwrap();
+            let before = occ_test_support::fds::OpenFds::now();
+            let mut exhausted = Exhausted::now();
+            exhausted.release(5);
+            for round in 0..10_u32 {
+                for (number, fds) in (4 * round..).zip([0, 2, 20, 0]) {
+                    let packet = occ_sck::Packet::of(0, &number).unwrap();
+                    let fds = vec![file.as_fd(); fds];
+                    packet.send_part(0, &two, &fds, Deadline::Now).unwrap();
+                }
+                // The second waits with its descriptors until it has been received, and then they are closed with it.
+                for expected in [Some(0), Some(1), None, Some(3)] {
+                    let number = next_number(&mut one);
+                    assert_eq!(number, expected.map(|number: u32| 4 * round + number));
+                }
+                assert_empty(&mut one);
+            }
+            drop(exhausted);
+            let changes = before.changes(&occ_test_support::fds::OpenFds::now());
+            assert!(changes.is_empty(), "{changes:?}");
+        }
     }));
 }
 
