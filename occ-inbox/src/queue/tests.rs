@@ -14,20 +14,27 @@ fn message<T: Serialize + 'static>(value: &T) -> Message {
     Message::sent(FROM, Packet::of(0, value).unwrap().into_envelope())
 }
 
-/// A number, as one of three types.
+/// A number, as one of three types that are sent, or as what the system says.
 fn numbered(number: u32) -> Message {
-    match number % 3 {
+    match kind_of(number) {
         0 => message(&number),
         1 => message(&u64::from(number)),
-        _ => message(&i64::from(number)),
+        2 => message(&i64::from(number)),
+        _ => Message::about_end(FROM, Told(number)),
     }
 }
 
+fn kind_of(number: u32) -> u32 {
+    // Each with every rest of a division by 4.
+    number % 7 / 2
+}
+
 fn key_of(kind: u32) -> TypeKey {
-    match kind % 3 {
+    match kind {
         0 => TypeKey::of::<u32>(),
         1 => TypeKey::of::<u64>(),
-        _ => TypeKey::of::<i64>(),
+        2 => TypeKey::of::<i64>(),
+        _ => TypeKey::of::<Told>(),
     }
 }
 
@@ -38,7 +45,10 @@ fn number(held: &mut Held) -> u32 {
     if let Ok(number) = held.value::<u64>() {
         return u32::try_from(*number).unwrap();
     }
-    u32::try_from(*held.value::<i64>().unwrap()).unwrap()
+    if let Ok(number) = held.value::<i64>() {
+        return u32::try_from(*number).unwrap();
+    }
+    held.value::<Told>().unwrap().0
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +62,8 @@ enum Step {
     Take(u64, u32, Vec<u32>),
     /// Takes the oldest of this type.
     First(u32),
+    /// Forgets of what the system says, from so many places before the end on, what leaves this rest.
+    Forget(u64, u32),
     /// Throws away those that leave this rest.
     Without(u32),
     Clear,
@@ -62,12 +74,23 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (1..100_u32).prop_map(Step::Push),
         1 => Just(Step::Lose),
         2 => Just(Step::Pass),
-        20 => (0..300_u64, 0..4_u32, proptest::collection::vec(0..3_u32, 0..3))
+        20 => (0..300_u64, 0..4_u32, proptest::collection::vec(0..4_u32, 0..3))
             .prop_map(|(back, rest, kinds)| Step::Take(back, rest, kinds)),
-        20 => (0..3_u32).prop_map(Step::First),
+        20 => (0..4_u32).prop_map(Step::First),
+        10 => (0..300_u64, 0..4_u32).prop_map(|(back, rest)| Step::Forget(back, rest)),
         1 => (0..4_u32).prop_map(Step::Without),
         1 => Just(Step::Clear),
     ]
+}
+
+/// What the system says: a number.
+#[derive(Clone, Debug)]
+struct Told(u32);
+
+impl Receive for Told {
+    fn from_message(message: &Message) -> Result<Told, DecodeError> {
+        message.decode_system()
+    }
 }
 
 /// What stands in the queue, and its place: a number, or a loss.
@@ -138,7 +161,7 @@ proptest! {
                     let from = queue.end().saturating_sub(back);
                     let (found, offered) = take(&mut queue, from, &kinds, Some(rest));
                     prop_assert!(offered.is_sorted_by(|a, b| a < b), "{:?}", offered);
-                    let of_kind = |number| kinds.is_empty() || kinds.contains(&(number % 3));
+                    let of_kind = |number| kinds.is_empty() || kinds.contains(&kind_of(number));
                     prop_assert!(offered.iter().copied().all(of_kind));
                     let expected = take_from(&mut model, from, |number| {
                         of_kind(number) && number % 4 == rest
@@ -147,7 +170,7 @@ proptest! {
                 }
                 Step::First(kind) => {
                     let (found, _) = take(&mut queue, 0, &[kind], None);
-                    let expected = take_from(&mut model, 0, |number| number % 3 == kind);
+                    let expected = take_from(&mut model, 0, |number| kind_of(number) == kind);
                     prop_assert_eq!(found, expected);
                 }
                 Step::Without(rest) => {
@@ -155,9 +178,18 @@ proptest! {
                         let number = message.decode::<u32>().ok();
                         let number = number.or_else(|| Some(message.decode::<u64>().ok()? as u32));
                         let number = number.or_else(|| Some(message.decode::<i64>().ok()? as u32));
+                        let number = number.or_else(|| Some(message.system::<Told>()?.0));
                         number.unwrap() % 4 != rest
                     });
                     model.retain(|(_, entry)| entry.is_none_or(|number| number % 4 != rest));
+                }
+                Step::Forget(back, rest) => {
+                    let from = queue.end().saturating_sub(back);
+                    queue.forget(from, |Told(number)| number % 4 == rest);
+                    model.retain(|(place, entry)| {
+                        *place < from
+                            || entry.is_none_or(|number| kind_of(number) != 3 || number % 4 != rest)
+                    });
                 }
                 Step::Clear => {
                     prop_assert_eq!(queue.clear(), model.len());
@@ -220,7 +252,7 @@ fn a_queue_takes_room_for_what_is_in_it_and_not_for_what_was() {
             queue.push(numbered(round * 100 + number));
         }
         for number in 0..100 {
-            let (found, _) = take(&mut queue, 0, &[(round * 100 + number) % 3], None);
+            let (found, _) = take(&mut queue, 0, &[kind_of(round * 100 + number)], None);
             assert_eq!(found, Some(Some(round * 100 + number)));
         }
     }
