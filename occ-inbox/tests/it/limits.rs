@@ -693,3 +693,52 @@ fn where_none_may_wait_one_of_each_sender_does() {
         assert_eq!(error.to_string(), first.to_string());
     });
 }
+
+/// Epoll knows nothing of it then.
+#[test]
+fn who_waits_for_room_is_told_of_the_end_of_a_peer_that_is_not_read() {
+    within(LIMIT, || {
+        for (by_handle, len) in [(false, 10), (true, 10), (false, 9 * PART), (true, 9 * PART)] {
+            let (mut one, mut ends) = connected(1, messages(1, Policy::Block));
+            let two = ends.remove(0);
+            let mut sent = fill_count(&two);
+            while one.try_send(pid(2), &()).is_ok() {}
+            // With what is sent then it is more than a MiB, so who waits for room does not read all of it either.
+            while one.len() < sent as usize {
+                let limit = Duration::from_millis(1);
+                one.send_timeout(pid(2), &(), limit).unwrap_err();
+            }
+            sent += fill_count(&two);
+            let long = Bytes(vec![0; len]);
+            let handle = by_handle.then(|| one.handle().unwrap());
+            let begun = Barrier::new(2);
+            let error = thread::scope(|scope| {
+                scope.spawn(|| {
+                    begun.wait();
+                    drop(two);
+                });
+                match handle {
+                    Some(handle) => scope
+                        .spawn(|| {
+                            let handle = handle;
+                            begun.wait();
+                            handle.send(pid(2), &long)
+                        })
+                        .join()
+                        .unwrap(),
+                    None => {
+                        begun.wait();
+                        one.send(pid(2), &long)
+                    }
+                }
+                .unwrap_err()
+            });
+            assert!(matches!(error, SendError::NoProcess { .. }), "{error}");
+            // All that it had sent is there.
+            for _ in 0..sent {
+                let _: (u32, Bytes) = one.receive().unwrap();
+            }
+            assert!(one.receive_any_timeout(NOW).unwrap().is_none());
+        }
+    });
+}
