@@ -124,7 +124,8 @@ impl<C: Connector> Inbox<C> {
 ///
 /// The value is that of the expression, in a `Result`: what else can happen is a [`ReceiveError`].
 /// Expressions may `return`, `break`, and receive again. Guards may not; one that panics loses nothing. With `since MARK;`
-/// before the arms, only what has arrived since that [`Mark`] is looked at, a [`Ref`](crate::Ref) for one.
+/// before the arms, only what has arrived since that [`Mark`] is looked at, a [`Ref`](crate::Ref) for one. As in `match`, there need be no
+/// comma behind an expression that ends in a block: a block itself, `if`, `match`, `loop`, `while`, `for`, `unsafe`.
 ///
 /// A pattern of several alternatives with a guard, `A(x) | B(x) if GUARD`, must not match one value in two ways of which the
 /// guard refuses the first.
@@ -250,11 +251,99 @@ macro_rules! __receive {
         $crate::__receive!(@arm $with
             { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1] $($rest)*)
     };
+    (@body $with:tt $arms:tt $number:tt $arm:tt if $($rest:tt)*) => {
+        $crate::__receive!(@block [$with $arms $number $arm] [if] { if $($rest)* } $($rest)*)
+    };
+    (@body $with:tt $arms:tt $number:tt $arm:tt match $($rest:tt)*) => {
+        $crate::__receive!(@block [$with $arms $number $arm] [match] { match $($rest)* } $($rest)*)
+    };
+    (@body $with:tt $arms:tt $number:tt $arm:tt loop $($rest:tt)*) => {
+        $crate::__receive!(@block [$with $arms $number $arm] [loop] { loop $($rest)* } $($rest)*)
+    };
+    (@body $with:tt $arms:tt $number:tt $arm:tt while $($rest:tt)*) => {
+        $crate::__receive!(@block [$with $arms $number $arm] [while] { while $($rest)* } $($rest)*)
+    };
+    (@body $with:tt $arms:tt $number:tt $arm:tt for $($rest:tt)*) => {
+        $crate::__receive!(@block [$with $arms $number $arm] [for] { for $($rest)* } $($rest)*)
+    };
+    (@body $with:tt $arms:tt $number:tt $arm:tt unsafe $($rest:tt)*) => {
+        $crate::__receive!(@block [$with $arms $number $arm] [unsafe] { unsafe $($rest)* } $($rest)*)
+    };
+    (@body $with:tt $arms:tt $number:tt $arm:tt $label:lifetime : $($rest:tt)*) => {
+        $crate::__receive!(@block [$with $arms $number $arm] [$label :] { $label : $($rest)* } $($rest)*)
+    };
     (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:expr , $($rest:tt)*) => {
         $crate::__receive!(@arm $with
             { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1] $($rest)*)
     };
     (@body $with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* } $body:expr) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1])
+    };
+
+    // An expression that ends in a block needs no comma, as in `match`. Its end is found by hand: behind what is in braces, unless
+    // what comes then goes on with it. `{ all of it and the rest }` is for where it turns out to be some other expression.
+    (@block $arm:tt [$($body:tt)*] $all:tt { $($block:tt)* } $($rest:tt)*) => {
+        $crate::__receive!(@after_block $arm [$($body)* { $($block)* }] $all $($rest)*)
+    };
+    (@block $arm:tt [$($body:tt)*] $all:tt $a:tt { $($block:tt)* } $($rest:tt)*) => {
+        $crate::__receive!(@after_block $arm [$($body)* $a { $($block)* }] $all $($rest)*)
+    };
+    (@block $arm:tt [$($body:tt)*] $all:tt $a:tt $b:tt { $($block:tt)* } $($rest:tt)*) => {
+        $crate::__receive!(@after_block $arm [$($body)* $a $b { $($block)* }] $all $($rest)*)
+    };
+    (@block $arm:tt [$($body:tt)*] $all:tt $a:tt $b:tt $c:tt { $($block:tt)* } $($rest:tt)*) => {
+        $crate::__receive!(@after_block $arm [$($body)* $a $b $c { $($block)* }] $all $($rest)*)
+    };
+    (@block $arm:tt [$($body:tt)*] $all:tt $a:tt $b:tt $c:tt $d:tt $($rest:tt)*) => {
+        $crate::__receive!(@block $arm [$($body)* $a $b $c $d] $all $($rest)*)
+    };
+    (@block $arm:tt $body:tt $all:tt $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+
+    (@after_block $arm:tt [$($body:tt)*] $all:tt else $($rest:tt)*) => {
+        $crate::__receive!(@block $arm [$($body)* else] $all $($rest)*)
+    };
+    // It was a pattern, or what is looked at.
+    (@after_block $arm:tt [$($body:tt)*] $all:tt = $($rest:tt)*) => {
+        $crate::__receive!(@block $arm [$($body)* =] $all $($rest)*)
+    };
+    (@after_block $arm:tt [$($body:tt)*] $all:tt in $($rest:tt)*) => {
+        $crate::__receive!(@block $arm [$($body)* in] $all $($rest)*)
+    };
+    (@after_block $arm:tt $body:tt $all:tt { $($block:tt)* } $($rest:tt)*) => {
+        $crate::__receive!(@block $arm $body $all { $($block)* } $($rest)*)
+    };
+    (@after_block $arm:tt $body:tt $all:tt . $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt ? $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt as $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt + $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt * $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt / $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt % $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt ^ $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt == $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt != $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt < $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt > $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt <= $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt >= $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt | $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt || $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block $arm:tt $body:tt $all:tt && $($rest:tt)*) => { $crate::__receive!(@expr $arm $all) };
+    (@after_block [$with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* }] $body:tt $all:tt $(, $($rest:tt)*)?) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* $body } } [$($one)* + 1] $($($rest)*)?)
+    };
+    (@after_block [$with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* }] $body:tt $all:tt $($rest:tt)*) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* $body } } [$($one)* + 1] $($rest)*)
+    };
+
+    (@expr [$with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* }] { $body:expr , $($rest:tt)* }) => {
+        $crate::__receive!(@arm $with
+            { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1] $($rest)*)
+    };
+    (@expr [$with:tt { $($arms:tt)* } [$($one:tt)*] { $($arm:tt)* }] { $body:expr }) => {
         $crate::__receive!(@arm $with
             { $($arms)* { [0 $($one)*] $($arm)* [$body] } } [$($one)* + 1])
     };

@@ -206,6 +206,112 @@ fn a_body_may_return_break_and_receive_again() {
 }
 
 #[test]
+fn an_arm_that_ends_in_a_block_needs_no_comma() {
+    /// What each arm makes of what comes.
+    fn next(inbox: &mut Inbox<Script>, limit: u32) -> Result<String, ReceiveError> {
+        let mut sum = 0;
+        receive! { inbox;
+            Greet { name, times }: Greet if times > 90 => { name }
+            (a, b): (u32, u32) => if a > limit {
+                "more".to_owned()
+            } else if let (1, c) | (c, 1) = (a, b) {
+                format!("one and {c}")
+            } else {
+                format!("{a} and {b}")
+            }
+            [a, b]: [i8; 2] => match (a, b) {
+                (1, _) => "first".to_owned(),
+                _ => "other".to_owned(),
+            }
+            -1: i16 => loop {
+                break "minus one".to_owned();
+            }
+            1..: i16 => 'outer: loop {
+                while let Some(Greet { times, .. }) = Some(greet("", limit)) {
+                    if times == limit {
+                        break 'outer times.to_string();
+                    }
+                }
+            }
+            Greet { name, .. }: Greet => if let Greet { name, times: 0 } = greet(&name, 0) && limit < 99 {
+                name
+            } else {
+                unreachable!()
+            }
+            _: u8 => unsafe { String::from_utf8_unchecked(vec![b'8']) }
+            order: Order => match order {
+                Order::Go(number) => number,
+                Order::Stop { reason } => reason.len() as u32,
+            }.to_string(),
+            flag: bool => if flag { 1_u32 } else { 2 }.to_string() + if flag { "yes" } else { "no" },
+            numbers: Vec<u32> => if unsafe { numbers.get_unchecked(0) == &7 } {
+                for Greet { times, .. } in numbers.iter().map(|times| greet("", *times)) {
+                    sum += times;
+                }
+                sum.to_string()
+            } else { String::new() }
+            after NOW => if limit > 0 { "nothing".to_owned() } else { String::new() }
+        }
+    }
+
+    let (mut one, two) = one_and_two();
+    put(&two, &greet("of 91", 91));
+    put(&two, &(9_u32, 0_u32));
+    put(&two, &(1_u32, 5_u32));
+    put(&two, &(2_u32, 3_u32));
+    put(&two, &[1_i8, 2]);
+    put(&two, &[2_i8, 2]);
+    put(&two, &-1_i16);
+    put(&two, &3_i16);
+    put(&two, &greet("of 2", 2));
+    put(&two, &8_u8);
+    put(&two, &Order::Go(12));
+    put(&two, &true);
+    put(&two, &vec![7_u32, 8]);
+    for expected in [
+        "of 91",
+        "more",
+        "one and 5",
+        "2 and 3",
+        "first",
+        "other",
+        "minus one",
+        "8",
+        "of 2",
+        "8",
+        "12",
+        "1yes",
+        "15",
+        "nothing",
+    ] {
+        assert_eq!(next(&mut one, 8).unwrap(), expected);
+    }
+    assert_empty(&mut one);
+}
+
+/// Bodies that are of no use but for what they do.
+#[test]
+fn an_arm_may_be_a_loop_without_a_comma() {
+    let (mut one, two) = one_and_two();
+    put(&two, &3_u32);
+    put(&two, &4_u8);
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        receive! { one;
+            most: u32 => for number in 0..most {
+                seen.push(number);
+            }
+            most: u8 => while seen.len() < usize::from(most) {
+                seen.push(7);
+            }
+            after NOW => seen.push(9)
+        }
+        .unwrap();
+    }
+    assert_eq!(seen, [0, 1, 2, 7, 9]);
+}
+
+#[test]
 fn a_guard_that_panics_loses_nothing() {
     occ_test_support::isolated!(|| {
         let (mut one, two) = one_and_two();
