@@ -177,6 +177,9 @@ macro_rules! __receive {
     (@arm $with:tt $arms:tt $number:tt) => {
         $crate::__receive!(@expand $with [] $arms)
     };
+    (@arm $with:tt {} [] after $limit:expr => $body:expr $(,)?) => {
+        $crate::__receive_takes_a_message!()
+    };
     (@arm $with:tt $arms:tt $number:tt after $limit:expr => $body:expr $(,)?) => {
         $crate::__receive!(@expand $with [$limit => $body] $arms)
     };
@@ -184,29 +187,42 @@ macro_rules! __receive {
         $crate::__receive!(@pattern $with $arms $number [] $($rest)+)
     };
 
+    // What is no arm is told at its first word, and not where the last of all its words have been looked at.
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*]) => {
+        $crate::__no_arm!([$($pattern)*] $($pattern)*)
+    };
     (@pattern $with:tt $arms:tt $number:tt $pattern:tt : $($rest:tt)*) => {
         $crate::__receive!(@type $with $arms $number $pattern [] $($rest)*)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)+] if $($rest:tt)*) => {
+        $crate::__guard_before_the_type!($($pattern)+)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt : $($rest:tt)*) => {
         $crate::__receive!(@type $with $arms $number [$($pattern)* $a] [] $($rest)*)
     };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt if $($rest:tt)*) => {
+        $crate::__guard_before_the_type!($($pattern)* $a)
+    };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt : $($rest:tt)*) => {
         $crate::__receive!(@type $with $arms $number [$($pattern)* $a $b] [] $($rest)*)
+    };
+    (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt if $($rest:tt)*) => {
+        $crate::__guard_before_the_type!($($pattern)* $a $b)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt $c:tt : $($rest:tt)*) => {
         $crate::__receive!(@type $with $arms $number [$($pattern)* $a $b $c] [] $($rest)*)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] => $($rest:tt)*) => {
-        $crate::__arm_without_a_type!($($pattern)*)
+        $crate::__no_arm!([$($pattern)*] $($pattern)*)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt => $($rest:tt)*) => {
-        $crate::__arm_without_a_type!($($pattern)* $a)
+        $crate::__no_arm!([$($pattern)* $a] $($pattern)* $a)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt => $($rest:tt)*) => {
-        $crate::__arm_without_a_type!($($pattern)* $a $b)
+        $crate::__no_arm!([$($pattern)* $a $b] $($pattern)* $a $b)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt $c:tt => $($rest:tt)*) => {
-        $crate::__arm_without_a_type!($($pattern)* $a $b $c)
+        $crate::__no_arm!([$($pattern)* $a $b $c] $($pattern)* $a $b $c)
     };
     (@pattern $with:tt $arms:tt $number:tt [$($pattern:tt)*] $a:tt $b:tt $c:tt $d:tt $($rest:tt)*) => {
         $crate::__receive!(@pattern $with $arms $number [$($pattern)* $a $b $c $d] $($rest)*)
@@ -215,6 +231,12 @@ macro_rules! __receive {
         $crate::__receive!(@pattern $with $arms $number [$($pattern)* $next] $($rest)*)
     };
 
+    (@type $with:tt $arms:tt $number:tt [$($pattern:tt)*] [] => $($rest:tt)*) => {
+        $crate::__no_arm!([$($pattern)*] $($pattern)*)
+    };
+    (@type $with:tt $arms:tt $number:tt [$($pattern:tt)*] $type:tt) => {
+        $crate::__no_arm!([$($pattern)*] $($pattern)*)
+    };
     (@type $with:tt $arms:tt $number:tt $pattern:tt [] $type:ty => $($rest:tt)*) => {
         $crate::__receive!(@body $with $arms $number { $pattern [$type] [true] [] } $($rest)*)
     };
@@ -382,13 +404,10 @@ macro_rules! __receive {
             ::core::option::Option::None
         };
         #[allow(clippy::redundant_closure_call, reason = "how to select is an expression to be called")]
+        let value;
         match ($($select)*)(range, &keys, look) {
             ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
-            ::core::result::Result::Ok(::core::option::Option::None) => {
-                $crate::__receive!(@after $($after)?)
-            }
             ::core::result::Result::Ok(::core::option::Option::Some((taken, arm))) => {
-                let value;
                 $(
                     if arm == $($number)* {
                         match taken.open::<$($type)+>() {
@@ -412,19 +431,30 @@ macro_rules! __receive {
                 let value = ::core::result::Result::Ok(value);
                 value
             }
+            ::core::result::Result::Ok(::core::option::Option::None) => {
+                $crate::__receive!(@after value $($after)?)
+            }
         }
     }};
 
     (@limit) => { ::core::option::Option::None };
     (@limit $limit:expr) => { ::core::option::Option::Some($limit) };
-    (@after) => { ::core::result::Result::Err($crate::ReceiveError::SystemDown) };
-    (@after $after:expr) => {{
-        #[allow(clippy::diverging_sub_expression, reason = "it may return, or break")]
-        let value = $after;
+    (@after $value:ident) => { ::core::result::Result::Err($crate::ReceiveError::SystemDown) };
+    (@after $value:ident $after:expr) => {{
+        #[allow(unreachable_code, clippy::diverging_sub_expression, reason = "it may return, or break")]
+        { $value = $after; }
         #[allow(unreachable_code, reason = "all bodies may return, or break")]
-        let value = ::core::result::Result::Ok(value);
+        let value = ::core::result::Result::Ok($value);
         value
     }};
+}
+
+/// Takes the words of what is no arm twice: a word that a rule names, as `after`, does not stand where the user wrote it any more.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __no_arm {
+    ([after $($rest:tt)*] $($arm:tt)*) => { $crate::__after_that_is_not_last!($($arm)*) };
+    ([$($words:tt)*] $($arm:tt)*) => { $crate::__arm_without_a_type!($($arm)*) };
 }
 
 /// What it would take is what the compiler shows to who has written an arm without a type.
@@ -432,6 +462,27 @@ macro_rules! __receive {
 #[macro_export]
 macro_rules! __arm_without_a_type {
     (an arm of receive is PATTERN: TYPE => EXPRESSION) => {};
+}
+
+/// The same, to who has written the guard of an arm before its type.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __guard_before_the_type {
+    (an arm of receive with a guard is PATTERN: TYPE if GUARD => EXPRESSION) => {};
+}
+
+/// The same, to who has written an `after` that is not the last arm, or not a whole one.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __after_that_is_not_last {
+    (the last arm of receive may be after LIMIT => EXPRESSION) => {};
+}
+
+/// The same, to who has written an `after` alone.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __receive_takes_a_message {
+    (at least one PATTERN: TYPE => EXPRESSION goes before after LIMIT => EXPRESSION) => {};
 }
 
 /// The key of the type of an arm.

@@ -398,6 +398,26 @@ fn a_mistake_in_an_arm_of_receive_is_told_at_the_arm() {
             "(an arm of receive is PATTERN: TYPE => EXPRESSION)",
         ),
         (
+            "arm-without-body",
+            "Greet { from, name }: Greet,",
+            "(an arm of receive is PATTERN: TYPE => EXPRESSION)",
+        ),
+        (
+            "arm-with-another-arrow",
+            "Greet { from, name }: Greet -> 0,",
+            "(an arm of receive is PATTERN: TYPE => EXPRESSION)",
+        ),
+        (
+            "guard-before-the-type",
+            "Greet { name, .. } if name.is_empty(): Greet => 0,",
+            "(an arm of receive with a guard is PATTERN: TYPE if GUARD => EXPRESSION)",
+        ),
+        (
+            "after-in-the-middle",
+            "after std::time::Duration::ZERO => 0,",
+            "(the last arm of receive may be after LIMIT => EXPRESSION)",
+        ),
+        (
             "arm-of-another-type",
             "Greet { from, name }: u8 => 0,",
             "mismatched types",
@@ -435,4 +455,32 @@ fn a_mistake_in_an_arm_of_receive_is_told_at_the_arm() {
         // Before the items are four lines and after them two; the arm is the third of the body.
         says(&said, &[says_so, "src/main.rs:12:"]);
     }
+
+    for (name, after, says_so) in [
+        (
+            "after-of-another-type",
+            "after std::time::Duration::ZERO => \"nothing\",",
+            "expected `i32`, found `&str`",
+        ),
+        (
+            "after-a-number",
+            "after 5 => 0,",
+            "expected `Duration`, found integer",
+        ),
+        (
+            "after-without-a-value",
+            "after std::time::Duration::ZERO,",
+            "(the last arm of receive may be after LIMIT => EXPRESSION)",
+        ),
+    ] {
+        let body =
+            format!("let _: i32 = receive! {{\n        n: i32 => n,\n        {after}\n    }}?;");
+        let said = error(name, items, &body);
+        says(&said, &[says_so, "src/main.rs:12:"]);
+    }
+    let alone = "let _: i32 = receive! { after std::time::Duration::ZERO => 1 }?;";
+    says(
+        &error("after-alone", items, alone),
+        &["goes before after LIMIT"],
+    );
 }
