@@ -1,5 +1,6 @@
 //! A process's side of its control socket.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -83,7 +84,6 @@ impl Question {
 }
 
 /// Asks the coordinator, and hears what it says.
-#[derive(Debug)]
 pub struct Control {
     line: Line,
     buffer: Vec<u8>,
@@ -357,6 +357,16 @@ impl Connector for Control {
             _ => Event::Own,
         };
         Ok(Some(event))
+    }
+}
+
+/// Without what was received.
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("line", &self.line)
+            .field("wishes", &self.wishes)
+            .finish_non_exhaustive()
     }
 }
 

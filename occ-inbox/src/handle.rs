@@ -1,5 +1,6 @@
 //! Sending from any thread of a process.
 
+use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -43,7 +44,6 @@ use crate::wait::Seat;
 /// assert_eq!(sum, 55);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Handle<C> {
     me: Pid,
     pub(crate) shared: Shared<C>,
@@ -65,6 +65,15 @@ impl<C> Clone for Handle<C> {
             shared: self.shared.clone(),
             desks: Mutex::default(),
         }
+    }
+}
+
+/// Without the connections, which another thread may be using.
+impl<C> fmt::Debug for Handle<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("pid", &self.me)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! How the connections of an inbox are held: by one thread alone, or, once there is a handle, by several with a lock.
 
+use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -154,7 +155,6 @@ impl<C> DerefMut for CoreGuard<'_, C> {
 }
 
 /// The connector of an inbox, for as long as this is held: no other thread uses it meanwhile.
-#[derive(Debug)]
 pub struct ConnectorGuard<'a, C>(pub(crate) CoreGuard<'a, C>);
 
 impl<C> Deref for ConnectorGuard<'_, C> {
@@ -168,5 +168,11 @@ impl<C> Deref for ConnectorGuard<'_, C> {
 impl<C> DerefMut for ConnectorGuard<'_, C> {
     fn deref_mut(&mut self) -> &mut C {
         &mut self.0.connector
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for ConnectorGuard<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        C::fmt(self, f)
     }
 }

@@ -1,6 +1,7 @@
 //! The inbox: its connections, its queue, and how it stands with those that it has no connection with.
 
 use std::cell::OnceCell;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use crate::wait::Seat;
 /// What a process is sent, from everywhere, in one queue.
 ///
 /// One thread receives from it; others may send by a [`Handle`](crate::Handle). See the [crate's page](crate) for an example.
-#[derive(Debug)]
 pub struct Inbox<C> {
     pub(crate) me: Pid,
     pub(crate) hold: Hold<C>,
@@ -193,5 +193,15 @@ impl<C> Drop for Inbox<C> {
         {
             shared.lock().go();
         }
+    }
+}
+
+/// Without the connections, which another thread may be using, and all that has been received on them.
+impl<C> fmt::Debug for Inbox<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox")
+            .field("pid", &self.me)
+            .field("messages", &self.queue.len())
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! A message from another process, as it came: encoded, in one piece, without a descriptor, as most are.
 
+use std::fmt;
 use std::ops::Range;
 
 use occ_sck::{Batch, Body, DecodeError, Envelope, HEADER, Header, MAX_DATAGRAM, TypeKey, decode};
@@ -20,7 +21,6 @@ const SPARE: usize = 4;
 const BODY: Range<usize> = 512 << 10..4 << 20;
 
 /// The name of a type and an encoded value of it, somewhere in memory that is theirs.
-#[derive(Debug)]
 pub(crate) struct Sent {
     key: TypeKey,
     bytes: Vec<u8>,
@@ -187,5 +187,15 @@ impl Intake {
         if sent.bytes.len() > MAX_DATAGRAM && self.spare.len() < SPARE {
             self.spare.push(sent.bytes);
         }
+    }
+}
+
+/// Without the value.
+impl fmt::Debug for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sent")
+            .field("name", &self.type_name())
+            .field("size", &self.size())
+            .finish_non_exhaustive()
     }
 }

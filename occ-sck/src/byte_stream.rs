@@ -3,6 +3,7 @@
 //! A frame that a deadline cuts in the middle is not lost: what is left of it is kept, and goes out before anything else does,
 //! as soon as there is room, whichever call finds it.
 
+use std::fmt;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -19,7 +20,6 @@ use crate::sys;
 use crate::transmit::{self, transmit};
 use crate::value::Term;
 
-#[derive(Debug)]
 pub(crate) struct ByteStream {
     fd: OwnedFd,
     /// A Unix socket, which carries descriptors.
@@ -252,5 +252,17 @@ impl AsFd for ByteStream {
 impl From<ByteStream> for OwnedFd {
     fn from(stream: ByteStream) -> OwnedFd {
         stream.fd
+    }
+}
+
+/// Without what is to be sent.
+impl fmt::Debug for ByteStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByteStream")
+            .field("fd", &self.fd)
+            .field("unix", &self.unix)
+            .field("cutter", &self.cutter)
+            .field("left", &self.rest.len().saturating_sub(self.gone))
+            .finish()
     }
 }

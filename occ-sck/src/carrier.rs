@@ -1,5 +1,6 @@
 //! What carries datagrams: `SOCK_SEQPACKET`, where the kernel keeps them apart, or a byte stream.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::byte_stream::{ByteStream, Waited};
@@ -10,7 +11,6 @@ use crate::packet::Packet;
 use crate::socket::{Received, SEND_BUFFER, Socket};
 use crate::value::Term;
 
-#[derive(Debug)]
 pub(crate) enum Carrier {
     Packets {
         socket: Socket,
@@ -159,6 +159,16 @@ impl From<Carrier> for OwnedFd {
         match carrier {
             Carrier::Packets { socket, .. } => socket.into(),
             Carrier::Stream(stream) => stream.into(),
+        }
+    }
+}
+
+/// Without what was received.
+impl fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Carrier::Packets { socket, .. } => socket.fmt(f),
+            Carrier::Stream(stream) => stream.fmt(f),
         }
     }
 }

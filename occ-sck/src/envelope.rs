@@ -1,6 +1,7 @@
 //! A message as it arrived: whole, and not yet decoded.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 
 use serde::de::DeserializeOwned;
@@ -16,7 +17,6 @@ use crate::stream::Stream;
 use crate::value::{TypeKey, decode, decode_from, type_name_of};
 
 /// The payload of a message.
-#[derive(Debug)]
 pub enum Body {
     /// In memory, behind the name of the type.
     Inline {
@@ -191,6 +191,21 @@ impl Body {
                 decode_from(Stream::freeing(segments), len)
             }
             kept => kept.decode(),
+        }
+    }
+}
+
+/// Without the bytes: how many there are.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Body::Inline { bytes, at } => f
+                .debug_struct("Inline")
+                .field("name", &String::from_utf8_lossy(&bytes[..*at]))
+                .field("len", &(bytes.len() - at))
+                .finish(),
+            Body::Segments(segments) => segments.fmt(f),
+            Body::Blob(blob) => blob.fmt(f),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A value made ready to be sent: encoded first, so that one that cannot be encoded costs the
 //! connection nothing.
 
+use std::fmt;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -45,7 +46,6 @@ use crate::value::{TypeKey, encode_as, type_name_of};
 /// assert_eq!(whole.expect("all parts have come").decode::<String>()?, text);
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-#[derive(Debug)]
 pub struct Packet {
     /// Header, name and payload in one piece, so that a message of one part is one slice.
     frame: Vec<u8>,
@@ -450,5 +450,15 @@ impl Header {
             total: 0,
             key: TypeKey::from_bytes([0; 16]),
         }
+    }
+}
+
+/// Without the value, which is the affair of those whom it is for.
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Packet")
+            .field("header", &self.header)
+            .field("fds", &self.fds)
+            .finish_non_exhaustive()
     }
 }

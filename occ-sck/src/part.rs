@@ -1,5 +1,6 @@
 //! One datagram of a message.
 
+use std::fmt;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -9,7 +10,6 @@ use crate::frame::{HEADER, Header};
 use crate::socket::Socket;
 
 /// One datagram of a message, for whoever sends them one by one: see [`Packet::send_parts`](crate::Packet::send_parts).
-#[derive(Debug)]
 pub struct Part<'a> {
     pub(crate) header: Header,
     pub(crate) bytes: PartBytes<'a>,
@@ -17,7 +17,6 @@ pub struct Part<'a> {
     pub(crate) fds: &'a [OwnedFd],
 }
 
-#[derive(Debug)]
 pub(crate) enum PartBytes<'a> {
     /// Header, name and payload in one piece.
     Frame(&'a [u8]),
@@ -97,4 +96,14 @@ impl Part<'_> {
 pub(crate) fn join<'a>(own: &'a [OwnedFd], besides: &[BorrowedFd<'a>]) -> Vec<BorrowedFd<'a>> {
     let own = own.iter().map(AsFd::as_fd);
     own.chain(besides.iter().copied()).collect()
+}
+
+/// Without the value.
+impl fmt::Debug for Part<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part")
+            .field("header", &self.header)
+            .field("fds", &self.fds)
+            .finish_non_exhaustive()
+    }
 }

@@ -1,6 +1,7 @@
 //! The last that a process wrote to a pipe.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 const MOST: usize = 4096;
 
 /// The last that a process wrote to standard error.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tail {
     bytes: Vec<u8>,
     lost: u64,
@@ -50,6 +51,16 @@ impl Tail {
     }
 }
 
+/// As text, which most of it is.
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tail")
+            .field("text", &String::from_utf8_lossy(&self.bytes))
+            .field("lost", &self.lost)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +87,14 @@ mod tests {
             .sum();
         assert_eq!(tail.lost(), all + 5 - 4096);
         assert_eq!(tail.bytes().len(), 4096);
+    }
+
+    #[test]
+    fn it_is_printed_as_text() {
+        let mut tail = Tail::default();
+        tail.push(b"\"x\" not found\n");
+        let printed = format!("{tail:?}");
+        assert_eq!(printed, r#"Tail { text: "\"x\" not found\n", lost: 0 }"#);
     }
 
     #[test]

@@ -88,3 +88,26 @@ fn it_says_who_is_not_read_and_how_much_that_one_has_waiting() {
         assert_eq!(peer.messages, 2);
     });
 }
+
+/// It is for people, and what is sent is nobody else's: neither the values nor the memory that they were received in.
+#[test]
+fn what_is_printed_of_an_inbox_its_handles_and_its_messages_is_short_and_has_no_value_in_it() {
+    within(LIMIT, || {
+        let mut one = Script::inbox(1);
+        let two = one.connector().connect(2);
+        for _ in 0..100 {
+            put(&two, &"secret".repeat(100));
+        }
+        assert_eq!(one.tick().unwrap(), 100);
+        let handle = one.handle().unwrap();
+        let message = one.receive_any().unwrap();
+        for printed in [
+            format!("{one:?}"),
+            format!("{handle:?}"),
+            format!("{message:?}"),
+        ] {
+            assert!(!printed.contains("115, 101, 99, 114"), "{printed}");
+            assert!(printed.len() < 1000, "{printed}");
+        }
+    });
+}

@@ -28,6 +28,7 @@ mod malformed;
 mod partial_sends;
 mod peer;
 mod peer_dies;
+mod printed;
 mod regression;
 mod sides;
 mod signals;
