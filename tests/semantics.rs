@@ -2,7 +2,7 @@
 //! exist.
 #![cfg(test)]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
@@ -53,8 +53,10 @@ fn a_test_that_does_not_exist_is_noticed() {
     assert!(is_in(file!(), "a_test_that_does_not_exist_is_noticed"));
 }
 
-/// The names of all tests of the workspace.
-fn tests_in(folder: &Path, found: &mut BTreeSet<String>) {
+/// All tests of the workspace, by name: the files that they are in.
+type Tests = BTreeMap<String, Vec<PathBuf>>;
+
+fn tests_in(folder: &Path, found: &mut Tests) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path: PathBuf = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -63,52 +65,79 @@ fn tests_in(folder: &Path, found: &mut BTreeSet<String>) {
         } else if name.ends_with(".rs") {
             let source = std::fs::read_to_string(&path).unwrap();
             let after = source.split("#[test]").skip(1);
-            let names = after.filter_map(|text| text.split("fn ").nth(1)?.split('(').next());
-            found.extend(names.map(str::to_owned));
+            for name in after.filter_map(|text| text.split("fn ").nth(1)?.split('(').next()) {
+                found
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(path.with_extension(""));
+            }
         }
     }
 }
 
-/// The rows of the tables of kill points: who dies and the tests that the row names.
+/// Whether `named`, as `module::of_a_test`, is one of `tests`, in a file of that module.
+fn is_among(tests: &Tests, named: &str) -> bool {
+    let (modules, name) = named.rsplit_once("::").unwrap_or(("", named));
+    let is_of_it = |file: &PathBuf| {
+        let parts = || file.strip_prefix(root()).into_iter().flatten();
+        let modules = modules.split("::").filter(|module| !module.is_empty());
+        modules
+            .into_iter()
+            .all(|module| parts().any(|part| part == module))
+    };
+    tests
+        .get(name)
+        .is_some_and(|files| files.iter().any(is_of_it))
+}
+
+/// The rows of the tables of kill points, which are those that end with a test: the row and the tests that it names.
 fn kill_points(text: &str) -> Vec<(&str, Vec<&str>)> {
-    let section = text
-        .split("\n## ")
-        .find(|section| section.starts_with("Protocols and their kill points"));
-    section
-        .unwrap_or_default()
-        .lines()
-        .filter(|line| line.starts_with("| ") && !line.contains("| test |"))
+    let tables = text.split("\n\n").filter(|table| {
+        let head = table.lines().next().unwrap_or_default();
+        head.starts_with("| ") && head.ends_with("| test |")
+    });
+    tables
+        .flat_map(|table| table.lines().skip(2))
         .map(|row| {
             let last = row.trim_end_matches(['|', ' ']).rsplit('|').next();
             let tests = quoted(last.unwrap_or_default())
                 .filter(|name| name.matches('_').count() > 2 || name.contains("::"));
-            (
-                row,
-                tests.filter_map(|name| name.rsplit("::").next()).collect(),
-            )
+            (row, tests.collect())
         })
         .collect()
 }
 
 #[test]
 fn a_kill_point_is_read_with_its_tests() {
-    let text = "\n## Protocols and their kill points\n\n| step | test |\n|---|---|\n\
+    let text = "# Here\n\n| step | who |\n|---|---|\n| a | `no::kill_point_at_all` |\n\n\
+                | step | test |\n|---|---|\n\
                 | a `struct` dies | `occ-x`: `x::no_such_test_here`, `and_one_of_a_name` |\n";
     let rows = kill_points(text);
     assert_eq!(rows.len(), 1, "{rows:?}");
-    assert_eq!(rows[0].1, ["no_such_test_here", "and_one_of_a_name"]);
+    assert_eq!(rows[0].1, ["x::no_such_test_here", "and_one_of_a_name"]);
+}
+
+#[test]
+fn a_test_of_another_module_is_not_the_one_that_is_named() {
+    let mut all = Tests::new();
+    tests_in(root(), &mut all);
+    let name = "a_test_of_another_module_is_not_the_one_that_is_named";
+    assert!(is_among(&all, name));
+    assert!(is_among(&all, &format!("semantics::{name}")));
+    assert!(!is_among(&all, &format!("room::{name}")));
+    assert!(!is_among(&all, &format!("{name}_either")));
 }
 
 #[test]
 fn every_kill_point_is_a_test() {
-    let mut all = BTreeSet::new();
+    let mut all = Tests::new();
     tests_in(root(), &mut all);
     assert!(all.len() > 500, "only {} tests", all.len());
     let text = read("ARCHITECTURE.md");
     let rows = kill_points(&text);
-    assert!(rows.len() > 50, "only {} rows", rows.len());
+    assert!(rows.len() > 150, "only {} rows", rows.len());
     for (row, tests) in rows {
-        let there = tests.iter().filter(|test| all.contains(**test)).count();
+        let there = tests.iter().filter(|test| is_among(&all, test)).count();
         let is_like_another = row.contains("the same");
         assert!(
             there == tests.len() && (there > 0 || is_like_another),
