@@ -180,7 +180,7 @@ pub fn spin(limit: Duration) -> Result<(), ReceiveError> {
 /// have less waiting than an equal share of it; for others it is as the [`Policy`](crate::Policy) says:
 ///
 /// - `Block`: they wait.
-/// - `Reject`: they do not wait, and their [`send`] is [`SendError::Full`].
+/// - `Reject`: they do not wait, and their [`send`] is [`SendError::Full`], once the kernel has no room for them either.
 /// - `End`: nobody waits, and the calling process ends, with an error that says how much there was. A program that
 ///   [started](crate::start) a system gets that error from its next receive.
 ///

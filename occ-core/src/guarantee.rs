@@ -26,7 +26,7 @@ const LIMITS: [&str; 4] = [
      life any more, and may be somebody whom this user cannot kill",
     "sweep: what sets its soft limits on locks and resident memory itself ends with the system, not with its process",
     "process group: what leaves the group ends with the system, not with its process",
-    "when the coordinator and the guard are killed at one instant, what processes have started survives, except in PID namespaces",
+    "when the guard is killed, its processes end, and what those have started survives, except in PID namespaces",
 ];
 
 impl LifetimeGuarantee {

@@ -60,7 +60,8 @@ pub enum Policy {
     /// Senders wait for room.
     #[default]
     Block,
-    /// Senders do not wait: each send is `try_send`, and says [`Full`](crate::SendError::Full).
+    /// Senders do not wait: each send is `try_send`, and says [`Full`](crate::SendError::Full) once the kernel has no room for the
+    /// sender either, which is up to a MiB later.
     Reject,
     /// The receiver is told, once: [`ReceiveError::OverLimit`](crate::ReceiveError::OverLimit). A process of a system ends
     /// with that. Until it is told, senders wait.
