@@ -33,6 +33,8 @@
 //! - [`send`], [`try_send`], [`send_timeout`], from other threads by a [`handle`]; [`receive`](fn@receive) and its kin, and [`receive!`] for whichever comes first of
 //!   several types.
 //! - [`inbox_info`] says what waits in the inbox, and [`limit_inbox`] how much may.
+//! - Who has an event loop already waits in that: `occ_core::current::with` gives the process that the calling thread is, and its
+//!   `Process::inbox` has a descriptor (`AsFd`) that is readable when something has come, and a `tick` that brings it in.
 //! - [`exit`], [`fail`] and [`fail_with`] end the calling process with a value or an error from anywhere in it.
 //!
 //! The free functions act on the process that the calling thread is. Each is also a method of a handle in `occ-core`, for

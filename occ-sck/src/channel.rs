@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType};
 use serde::de::DeserializeOwned;
 
@@ -132,7 +131,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// A descriptor that is no Unix or TCP socket with one of the carriers here.
+    /// A descriptor that is no Unix or TCP socket with one of the carriers here, or a socket that listens.
     pub fn from_fd(fd: OwnedFd, limits: Limits) -> std::io::Result<Channel> {
         let family = rustix::net::sockopt::socket_domain(&fd)?;
         let kind = rustix::net::sockopt::socket_type(&fd)?;
@@ -140,8 +139,12 @@ impl Channel {
             (AddressFamily::UNIX, SocketType::STREAM) => (true, false),
             (AddressFamily::UNIX, SocketType::SEQPACKET) => (true, true),
             (AddressFamily::INET | AddressFamily::INET6, SocketType::STREAM) => (false, false),
-            _ => return Err(Errno::PROTONOSUPPORT.into()),
+            (_, SocketType::DGRAM) => return Err(no_connection("one of datagrams")),
+            _ => return Err(no_connection("another")),
         };
+        if rustix::net::sockopt::socket_acceptconn(&fd)? {
+            return Err(no_connection("one that listens"));
+        }
         let carrier = Carrier::connected(fd, unix, seqpacket)?;
         Ok(Channel::over(carrier, limits, true))
     }
@@ -372,4 +375,10 @@ impl AsFd for Channel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.carrier.as_fd()
     }
+}
+
+fn no_connection(seen: &str) -> std::io::Error {
+    let expected = "a connected Unix or TCP socket, SOCK_STREAM or SOCK_SEQPACKET";
+    let words = format!("expected {expected}, and this is {seen}");
+    std::io::Error::new(std::io::ErrorKind::InvalidInput, words)
 }

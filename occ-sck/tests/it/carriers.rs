@@ -13,6 +13,7 @@ use occ_sck::{
 use occ_test_support::fds::OpenFds;
 use occ_test_support::{LIMIT, isolated, skipped, within};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// A kind of address, with its carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -599,14 +600,33 @@ fn a_connection_is_passed_on_unless_more_was_received_than_given() {
 }
 
 #[test]
-fn what_is_no_connection_of_ours_makes_no_channel() {
+fn what_is_no_connection_of_ours_makes_no_channel_and_says_what_would() {
     isolated!(|| {
+        let before = OpenFds::now();
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let unix = Listener::bind(&Place::new(Kind::SeqpacketAbstract).unwrap().address).unwrap();
         let (datagrams, _) = std::os::unix::net::UnixDatagram::pair().unwrap();
         let (pipe, _) = std::io::pipe().unwrap();
-        let fds: [OwnedFd; 3] = [udp.into(), datagrams.into(), pipe.into()];
-        for fd in fds {
-            assert!(Channel::from_fd(fd, Limits::default()).is_err());
+        let sockets: [OwnedFd; 4] = [
+            udp.into(),
+            datagrams.into(),
+            tcp.into(),
+            unix.into_fd().unwrap(),
+        ];
+        for (fd, seen) in sockets.into_iter().zip([
+            "one of datagrams",
+            "one of datagrams",
+            "one that listens",
+            "one that listens",
+        ]) {
+            let error = Channel::from_fd(fd, Limits::default()).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+            let words = error.to_string();
+            assert!(words.ends_with(seen), "{words}");
         }
+        let error = Channel::from_fd(pipe.into(), Limits::default()).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::NOTSOCK.raw_os_error()));
+        assert_eq!(before.changes(&OpenFds::now()), Vec::<String>::new());
     });
 }

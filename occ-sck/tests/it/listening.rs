@@ -1,5 +1,6 @@
 //! Listeners: where one listens, who is refused, and how it ends.
 
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -7,7 +8,9 @@ use std::time::{Duration, Instant};
 use occ_sck::{AcceptError, Address, Channel, ConnectError, ListenError, Listener};
 use occ_test_support::fds::OpenFds;
 use occ_test_support::sockets::Sockets;
+use occ_test_support::stat::Stat;
 use occ_test_support::{LIMIT, isolated, raw, stress, within};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::carriers::{Folder, KINDS, Kind, Place, wait_until_gone};
 
@@ -481,6 +484,89 @@ fn a_relative_path_is_removed_where_it_was_bound() {
         assert!(folder.path().join("x").exists());
         listener.close();
         assert!(!folder.path().join("x").exists());
+    });
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).unwrap();
+    fds[0].revents().contains(PollFlags::IN)
+}
+
+/// For an event loop: readable for as long as there is somebody to accept, and nothing once the listener is closed.
+#[test]
+fn the_descriptor_of_a_listener_is_readable_when_there_is_one_to_accept() {
+    isolated!(|| {
+        within(LIMIT, || {
+            over_each(|kind, address| {
+                let before = OpenFds::now();
+                let listener = Listener::bind(address).unwrap();
+                assert_eq!(listener.with_fd(is_readable), Some(false), "{kind:?}");
+                let clients = [0; 2].map(|_| Channel::connect(listener.address()).unwrap());
+                for _ in clients.iter() {
+                    assert_eq!(listener.with_fd(is_readable), Some(true), "{kind:?}");
+                    let accepted = listener.accept_timeout(Duration::ZERO).unwrap();
+                    drop(accepted.expect("nobody has closed it"));
+                }
+                assert_eq!(listener.with_fd(is_readable), Some(false), "{kind:?}");
+
+                // Another descriptor of it does not keep it open.
+                let kept = listener.with_fd(|fd| fd.try_clone_to_owned().unwrap());
+                listener.close();
+                assert_eq!(listener.with_fd(|_| unreachable!()), None::<()>);
+                assert!(is_refused(listener.address()), "{kind:?}");
+                drop((kept, clients, listener));
+                assert_eq!(
+                    before.changes(&OpenFds::now()),
+                    Vec::<String>::new(),
+                    "{kind:?}"
+                );
+            });
+        });
+    });
+}
+
+#[test]
+fn who_closes_a_listener_waits_for_whoever_looks_at_its_descriptor() {
+    isolated!(|| {
+        within(LIMIT, || {
+            over_each(|kind, address| {
+                let listener = Listener::bind(address).unwrap();
+                let (say, said) = mpsc::channel();
+                std::thread::scope(|scope| {
+                    let listens = listener.with_fd(|fd| {
+                        scope.spawn(|| {
+                            say.send(rustix::thread::gettid()).unwrap();
+                            listener.close();
+                        });
+                        let closes = said.recv().unwrap().as_raw_nonzero().get();
+                        // Until it waits, or has ended without.
+                        let state = || Stat::of(closes.unsigned_abs()).map(|stat| stat.state);
+                        while state().is_some_and(|state| state != 'S') {}
+                        rustix::net::sockopt::socket_acceptconn(fd)
+                    });
+                    assert_eq!(listens, Some(Ok(true)), "{kind:?}");
+                });
+                assert_eq!(listener.with_fd(|_| ()), None);
+            });
+        });
+    });
+}
+
+/// Whatever has its number by then is left alone.
+#[test]
+fn the_descriptor_of_a_listener_is_closed_once() {
+    isolated!(|| {
+        over_each(|kind, address| {
+            let listener = Listener::bind(address).unwrap();
+            let number = listener.with_fd(|fd| fd.as_raw_fd()).unwrap();
+            listener.close();
+            let other = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), number).unwrap();
+            assert_eq!(other.as_raw_fd(), number, "{kind:?}");
+            listener.close();
+            drop(listener);
+            rustix::io::fcntl_getfd(&other).unwrap();
+        });
     });
 }
 
