@@ -441,7 +441,12 @@ macro_rules! __receive {
     (@limit $limit:expr) => { ::core::option::Option::Some($limit) };
     (@after $value:ident) => { ::core::result::Result::Err($crate::ReceiveError::SystemDown) };
     (@after $value:ident $after:expr) => {{
-        #[allow(unreachable_code, clippy::diverging_sub_expression, reason = "it may return, or break")]
+        #[allow(
+            unreachable_code,
+            unused_braces,
+            clippy::diverging_sub_expression,
+            reason = "it may return, or break, or be a block"
+        )]
         { $value = $after; }
         #[allow(unreachable_code, reason = "all bodies may return, or break")]
         let value = ::core::result::Result::Ok($value);

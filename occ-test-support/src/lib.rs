@@ -17,6 +17,7 @@
 //! | what safe Rust has not? | [`raw`] |
 //! | can it be tested here? | [`skipped`] says that it cannot |
 //! | does it hang? | [`deadline`]: a hang becomes a failure |
+//! | is a limit kept? | [`takes`]: never early, and late only against ten times of it |
 //! | what does it do at a terminal? | [`pty`] |
 //! | how is a program built that way? | [`mod@workshop`]: a package of its own |
 //! | what if its host is killed? | [`role`]: the test binary as another program |
@@ -52,7 +53,7 @@ mod reaper;
 mod skip;
 mod sys;
 
-pub use deadline::{LIMIT, within};
+pub use deadline::{LIMIT, takes, within};
 pub use isolated::isolated;
 pub use meanwhile::meanwhile;
 pub use rustix::process::Signal;

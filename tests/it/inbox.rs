@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use occ_test_support::takes;
 use occasional::{
     Down, Pid, flush, receive, receive_any_timeout, receive_map, receive_map_timeout,
     receive_timeout, receive_where, receive_where_timeout, self_pid, send, spawn, spawn_monitor,
@@ -15,19 +16,6 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// A time limit in milliseconds, ten of which are no moment on a busy machine.
 const LIMIT: u64 = 200;
-
-/// A time limit that is waited out: never early, and late only against ten times of it.
-fn waits_out<T>(limit: Duration, wait: impl FnOnce() -> T) -> T {
-    let before = Instant::now();
-    let result = wait();
-    let took = before.elapsed();
-    assert!(took >= limit, "{took:?} is early: the limit is {limit:?}");
-    assert!(
-        took < limit * 10,
-        "{took:?} is late: the limit is {limit:?}"
-    );
-    result
-}
 
 pub(crate) fn assert_empty() -> anyhow::Result<()> {
     // What other processes have sent by now lies in a socket; what the coordinator has to say comes before its
@@ -100,7 +88,7 @@ fn a_limit_of_zero_finds_a_message_that_is_there() {
 fn too_late() -> anyhow::Result<()> {
     let limit = Duration::from_millis(LIMIT);
     let sender = spawn(send_when_told, (self_pid(), texts(&["late"])))?;
-    let nothing = waits_out(limit, || receive_timeout::<String>(limit))?;
+    let nothing = takes(limit, || receive_timeout::<String>(limit))?;
     assert_eq!(nothing, None);
     send(sender, ())?;
     assert_eq!(receive::<String>()?, "late");
@@ -220,7 +208,7 @@ fn a_matcher_takes_what_it_wants_in_order_with_its_own_results_and_leaves_the_re
 
 fn handles_the_timeout() -> anyhow::Result<()> {
     let limit = Duration::from_millis(LIMIT);
-    let answer = waits_out(limit, || receive_map_timeout(limit, red))?;
+    let answer = takes(limit, || receive_map_timeout(limit, red))?;
     assert_eq!(
         answer.unwrap_or_else(|| "timed out".to_owned()),
         "timed out"
@@ -264,17 +252,11 @@ fn passes_with_an_unmatched_message() -> anyhow::Result<()> {
     let is_2 = |text: &String| text == "2";
 
     send(me, "1".to_owned())?;
-    assert_eq!(
-        waits_out(limit, || receive_where_timeout(limit, is_2))?,
-        None
-    );
+    assert_eq!(takes(limit, || receive_where_timeout(limit, is_2))?, None);
     assert_eq!(receive::<String>()?, "1");
 
     spawn(send_delayed, (me, vec![(5, "1".to_owned())]))?;
-    assert_eq!(
-        waits_out(limit, || receive_where_timeout(limit, is_2))?,
-        None
-    );
+    assert_eq!(takes(limit, || receive_where_timeout(limit, is_2))?, None);
     assert_eq!(receive::<String>()?, "1");
     assert_empty()
 }
@@ -320,7 +302,7 @@ fn is_not_stretched() -> anyhow::Result<()> {
     send(sender, ())?;
     let matches = |text: &String| text == "match";
     assert_eq!(
-        waits_out(limit, || receive_where_timeout(limit, matches))?,
+        takes(limit, || receive_where_timeout(limit, matches))?,
         None
     );
 
@@ -354,9 +336,9 @@ fn is_not_held_up() -> anyhow::Result<()> {
     let limit = Duration::from_millis(LIMIT);
     let flood = spawn(send_without_end, (self_pid(),))?;
     assert_eq!(receive::<u64>()?, 0, "it has begun");
-    assert_eq!(waits_out(limit, || receive_timeout::<String>(limit))?, None);
+    assert_eq!(takes(limit, || receive_timeout::<String>(limit))?, None);
     let mut offered = 0;
-    let nothing = waits_out(limit, || {
+    let nothing = takes(limit, || {
         receive_where_timeout::<u64>(limit, |_| {
             offered += 1;
             false

@@ -5,11 +5,11 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use occ_inbox::{Address, Inbox, InboxLimits, ListenError, Listening, Pid, Policy, SendError};
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use crate::{assert_empty, drain, takes};
+use crate::{assert_empty, drain};
 
 const NOW: Duration = Duration::ZERO;
 const UNIT: Duration = Duration::from_millis(50);

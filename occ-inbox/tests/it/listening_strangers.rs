@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use occ_inbox::{Address, Deadline, Disconnected, InboxLimits, ReceiveError, SendError, Socket};
 use occ_sck::{Channel, Header, Listener, Packet, Received, TypeKey, encode_into, kind};
-use occ_test_support::{LIMIT, dead, role, test_path, within};
+use occ_test_support::{LIMIT, dead, role, takes, test_path, within};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use crate::listening::anywhere;
 use crate::listening_clients::{given, start};
-use crate::{assert_empty, put_bytes, takes};
+use crate::{assert_empty, put_bytes};
 
 /// A connection on which nothing has been said.
 pub(crate) fn connect(address: &Address) -> Socket {

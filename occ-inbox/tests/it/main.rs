@@ -38,7 +38,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use occ_inbox::{Deadline, Inbox, Pid, Socket, Term};
 use occ_sck::{Packet, kind};
@@ -132,15 +132,4 @@ fn drain<T: occ_inbox::Receive, C: occ_inbox::Connector>(inbox: &mut Inbox<C>) -
 fn assert_empty<C: occ_inbox::Connector>(inbox: &mut Inbox<C>) {
     let left = inbox.receive_any_timeout(Duration::ZERO).unwrap();
     assert!(left.is_none(), "{left:?}");
-}
-
-/// Does something that takes as long as `limit`: never less, and ten times as much only if it is not kept to.
-#[track_caller]
-fn takes<R>(limit: Duration, act: impl FnOnce() -> R) -> R {
-    let start = Instant::now();
-    let result = act();
-    let took = start.elapsed();
-    assert!(took >= limit, "{took:?} is less than {limit:?}");
-    assert!(took < limit * 10, "{took:?} is far more than {limit:?}");
-    result
 }

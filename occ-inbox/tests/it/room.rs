@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use occ_inbox::{Bytes, Event, Inbox, SendError, Socket};
 use occ_sck::PART;
 use occ_test_support::stress::times;
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 
 use crate::script::Script;
 use crate::switchboard::{Line, Switchboard};
-use crate::{Flood, assert_empty, drain, one_and_two, pid, takes};
+use crate::{Flood, assert_empty, drain, one_and_two, pid};
 
 const LIMITED: Duration = Duration::from_millis(100);
 

@@ -4,11 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use occ_inbox::{Inbox, Socket};
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 use serde::{Deserialize, Serialize};
 
 use crate::script::Script;
-use crate::{assert_empty, drain, one_and_two, put, takes};
+use crate::{assert_empty, drain, one_and_two, put};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Apple(u32);

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use occ_inbox::{Deadline, Event, Inbox, Message, Receive, ReceiveError, receive};
 use occ_sck::{DecodeError, Packet, TypeKey, kind};
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 use serde::{Deserialize, Serialize};
 
 use crate::script::Script;
-use crate::{assert_empty, drain, one_and_two, pid, put, takes};
+use crate::{assert_empty, drain, one_and_two, pid, put};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Greet {

@@ -4,11 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use occ_inbox::{Event, Inbox, Message, Socket, Wired};
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::script::Script;
-use crate::{pid, put, takes};
+use crate::{pid, put};
 
 /// Longer than anything that is waited for here, so that what it finds it finds by looking.
 const LONG: Duration = Duration::from_secs(60);

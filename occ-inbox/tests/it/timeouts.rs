@@ -4,11 +4,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use occ_inbox::{SendError, Socket};
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 
 use crate::script::Script;
 use crate::switchboard::Switchboard;
-use crate::{Flood, drain, one_and_two, pid, put, takes};
+use crate::{Flood, drain, one_and_two, pid, put};
 
 const UNIT: Duration = Duration::from_millis(50);
 

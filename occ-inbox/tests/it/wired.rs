@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use occ_inbox::{Inbox, SendError, Socket, Wired};
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 
-use crate::{pid, takes};
+use crate::pid;
 
 #[test]
 fn those_who_are_wired_talk_and_nobody_else_is_there() {

@@ -6,21 +6,10 @@ use occ_sck::{
     Bytes, Channel, ChannelError, Deadline, Limits, MAX_DATAGRAM, PART, Packet, Received,
     SendError, Socket,
 };
-use occ_test_support::{LIMIT, within};
+use occ_test_support::{LIMIT, takes, within};
 
 /// Long enough for ten times as much to be late for on a machine with much else to do.
 const SHORT: Duration = Duration::from_millis(250);
-
-/// Runs `wait`, which must take at least `limit` and less than ten times as long.
-#[track_caller]
-fn takes<T: std::fmt::Debug>(limit: Duration, wait: impl FnOnce() -> T) -> T {
-    let begun = Instant::now();
-    let result = wait();
-    let took = begun.elapsed();
-    assert!(took >= limit, "early: {took:?} of {limit:?}: {result:?}");
-    assert!(took < limit * 10, "late: {took:?} of {limit:?}: {result:?}");
-    result
-}
 
 #[test]
 fn a_sender_to_a_full_peer_is_told_so_in_time_and_never_early() {
