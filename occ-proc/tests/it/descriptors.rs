@@ -113,7 +113,7 @@ fn what_was_deleted_or_replaced_under_its_number_is_told() {
         assert!(diff.to_string().contains("(deleted)"), "{diff}");
 
         let before = own();
-        let mut other = rustix::io::dup(&file).unwrap();
+        let mut other = rustix::io::fcntl_dupfd_cloexec(&file, 0).unwrap();
         rustix::io::dup2(File::open("/dev/null").unwrap(), &mut other).unwrap();
         drop(file);
         let diff = since(&before);

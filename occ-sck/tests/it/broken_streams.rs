@@ -317,8 +317,9 @@ fn a_long_value_is_whole_or_broken_at_any_frame() {
                 let mut client = Channel::connect(listener.address()).unwrap();
                 let mut server = listener.accept().unwrap().unwrap();
                 std::thread::scope(|scope| {
-                    let stream =
-                        std::os::unix::net::UnixStream::from(rustix::io::dup(&client).unwrap());
+                    let stream = std::os::unix::net::UnixStream::from(
+                        rustix::io::fcntl_dupfd_cloexec(&client, 0).unwrap(),
+                    );
                     // It fails once the receiver has closed.
                     let sender = scope.spawn(move || (&stream).write_all(&bytes).is_ok());
                     let got = server.receive::<Bytes>();
@@ -343,7 +344,7 @@ fn a_long_value_is_whole_or_broken_at_any_frame() {
 
 /// The lowest number that is free; none above it is open here.
 fn next_fd() -> u64 {
-    let next = rustix::io::dup(rustix::stdio::stderr()).unwrap();
+    let next = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0).unwrap();
     std::os::fd::AsRawFd::as_raw_fd(&next) as u64
 }
 
@@ -353,7 +354,7 @@ fn descriptors_that_find_no_room_are_lost_and_the_next_message_is_fine() {
         within(LIMIT, || {
             let (mut a, mut b) = crate::carriers::connected(Kind::UnixPath).unwrap();
             let before = OpenFds::now();
-            let fd = rustix::io::dup(&a).unwrap();
+            let fd = rustix::io::fcntl_dupfd_cloexec(&a, 0).unwrap();
             a.send(&0_u8).unwrap();
             a.send_with(&1_u8, &[fd.as_fd(); 5]).unwrap();
             a.send(&2_u8).unwrap();
@@ -427,7 +428,7 @@ fn a_peer_that_sends_a_byte_at_a_time_does_not_stretch_the_limit() {
                             send_raw(&client, &bytes[sent..=sent], &[]);
                             sent += 1;
                         }
-                        let copy = rustix::io::dup(&client).unwrap();
+                        let copy = rustix::io::fcntl_dupfd_cloexec(&client, 0).unwrap();
                         let mut stream = std::os::unix::net::UnixStream::from(copy);
                         stream.write_all(&bytes[sent..]).unwrap();
                     });

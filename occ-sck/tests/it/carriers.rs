@@ -273,7 +273,11 @@ fn sending_to_one_that_has_gone_is_closed_each_time() {
 
 /// A second holder of the same end, as a fork or whoever it was sent to would be.
 fn second(channel: &Channel) -> Channel {
-    Channel::from_fd(rustix::io::dup(channel).unwrap(), Limits::default()).unwrap()
+    Channel::from_fd(
+        rustix::io::fcntl_dupfd_cloexec(channel, 0).unwrap(),
+        Limits::default(),
+    )
+    .unwrap()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 
 /// A second holder of the same end, as a fork or whoever it was sent to would be.
 fn second(socket: &Socket) -> Channel {
-    let again = Socket::from(rustix::io::dup(socket).unwrap());
+    let again = Socket::from(rustix::io::fcntl_dupfd_cloexec(socket, 0).unwrap());
     Channel::new(again, Limits::default())
 }
 
@@ -84,7 +84,7 @@ fn a_channel_reads_no_further_than_the_value_it_gives() {
 fn a_value_that_fails_half_way_ends_the_connection() {
     within(LIMIT, || {
         let (a, b) = Socket::pair().unwrap();
-        let also_a = rustix::io::dup(&a).unwrap();
+        let also_a = rustix::io::fcntl_dupfd_cloexec(&a, 0).unwrap();
         let mut a = Channel::new(a, Limits::default());
         let mut b = Channel::new(b, Limits::default());
         // More than any buffer here holds.

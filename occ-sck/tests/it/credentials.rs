@@ -42,8 +42,8 @@ fn the_sender_is_named_and_not_who_made_the_pair() {
         // Made here, so that the kernel knows both ends as ours (SO_PEERCRED).
         let (ours, theirs) = Socket::pair().unwrap();
         ours.ask_credentials().unwrap();
-        let ours_too = Socket::from(rustix::io::dup(&ours).unwrap());
-        let mine = Socket::from(rustix::io::dup(&theirs).unwrap());
+        let ours_too = Socket::from(rustix::io::fcntl_dupfd_cloexec(&ours, 0).unwrap());
+        let mine = Socket::from(rustix::io::fcntl_dupfd_cloexec(&theirs, 0).unwrap());
         let mut peer = peer::start_with(Part::Pid, ours, theirs);
 
         let (envelope, sender) = next(&ours_too);

@@ -96,7 +96,7 @@ fn zero_takes_what_is_there_already() {
 #[test]
 fn parts_that_keep_coming_do_not_stretch_a_limit() {
     let (a, b) = Socket::pair().unwrap();
-    let also_b = Socket::from(rustix::io::dup(&b).unwrap());
+    let also_b = Socket::from(rustix::io::fcntl_dupfd_cloexec(&b, 0).unwrap());
     let mut b = Channel::new(b, Limits::default());
     let value = Bytes(vec![3; 4 * PART]);
     let packet = Packet::of(0, &value).unwrap();

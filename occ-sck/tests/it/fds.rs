@@ -161,7 +161,7 @@ fn descriptors_are_closed_once_wherever_their_message_ends() {
 pub(crate) fn with_room_for<T>(more: u64, body: impl FnOnce() -> T) -> T {
     let whole = getrlimit(Resource::Nofile);
     // The lowest number that is free: none above it is open, or there would be a lower one.
-    let next = rustix::io::dup(rustix::stdio::stderr()).unwrap();
+    let next = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0).unwrap();
     let lowest = std::os::fd::AsRawFd::as_raw_fd(&next) as u64;
     drop(next);
     let limit = Rlimit {

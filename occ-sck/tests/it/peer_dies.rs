@@ -145,7 +145,7 @@ fn the_second_half_to_a_killed_process_is_closed() {
     isolated!(|| {
         let (ours, theirs) = Socket::pair().unwrap();
         let packet = Packet::of(kind::USER, &peer::long()).unwrap();
-        let half = Socket::from(rustix::io::dup(&ours).unwrap());
+        let half = Socket::from(rustix::io::fcntl_dupfd_cloexec(&ours, 0).unwrap());
         let mut peer = peer::start_with(Part::NeverReads, ours, theirs);
         peer.ready.wait(LIMIT);
         for part in [0, 1] {

@@ -294,7 +294,7 @@ fn bytes_that_are_no_value_of_their_type_name_it() {
     let mut channels = Channel::pair().unwrap();
     let send = |channel: &Channel, payload: &[u8]| {
         let packet = Packet::raw(0, TypeKey::of::<(u8, bool)>(), "(u8, bool)", payload);
-        let socket = Socket::from(rustix::io::dup(channel).unwrap());
+        let socket = Socket::from(rustix::io::fcntl_dupfd_cloexec(channel, 0).unwrap());
         packet.send_part(0, &socket, &[], Deadline::Now).unwrap();
     };
     for (payload, expected) in [
