@@ -1,9 +1,10 @@
-//! Byte streams: what cuts datagrams out of them, and a channel over one whose peer sends what it likes, in pieces.
+//! Byte streams: what cuts datagrams out of them, and a channel over one, of Unix or TCP, whose peer sends what it likes, in pieces.
 //!
 //! What comes out is compared with what stands there: a frame behind each head, one after the other, whatever the pieces are.
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -13,7 +14,9 @@ use occ_sck::{
     ReceiveError, STREAM_HEAD,
 };
 use occasional::OsPid;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, sendmsg, shutdown, socketpair};
 
@@ -39,7 +42,7 @@ pub(crate) fn examine(traffic: &Traffic) -> Result<String, String> {
         0 => Limits { message: LIMIT },
         _ => Limits::default(),
     };
-    let received = receive(traffic, &stream, limits)?;
+    let received = receive(traffic, &stream, limits, Carrier::of(traffic, &stream))?;
     let left = fds()?.saturating_sub(before);
     if left > 0 {
         return Err(format!("{left} descriptors are left"));
@@ -217,6 +220,53 @@ fn way_of(error: &FrameError) -> String {
     words.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// What the bytes travel over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carrier {
+    Unix,
+    /// Which carries no descriptors.
+    Tcp,
+}
+
+impl Carrier {
+    /// Always the same for the same traffic, so that what is found is found again.
+    fn of(traffic: &Traffic, stream: &Stream) -> Carrier {
+        let has_gifts = pieces(traffic).any(|piece| !piece.gifts.is_empty());
+        match !has_gifts && stream.bytes.len() % 4 == 3 {
+            true => Carrier::Tcp,
+            false => Carrier::Unix,
+        }
+    }
+
+    /// How long what was sent may be on its way. A hang is somebody else's to find.
+    fn a_moment(self) -> Duration {
+        match self {
+            Carrier::Unix => Duration::ZERO,
+            Carrier::Tcp => Duration::from_secs(60),
+        }
+    }
+
+    fn pair(self) -> std::io::Result<(OwnedFd, OwnedFd)> {
+        let flags = SocketFlags::CLOEXEC;
+        match self {
+            Carrier::Unix => Ok(socketpair(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                flags,
+                None,
+            )?),
+            Carrier::Tcp => {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+                let theirs = TcpStream::connect(listener.local_addr()?)?;
+                let (ours, _) = listener.accept()?;
+                // When it is closed nothing is left of it: else each keeps a port for a minute, and there are not that many.
+                set_socket_linger(&theirs, Some(Duration::ZERO))?;
+                Ok((theirs.into(), ours.into()))
+            }
+        }
+    }
+}
+
 /// What a channel has given.
 struct Taken {
     channel: Channel,
@@ -231,9 +281,13 @@ struct Taken {
 }
 
 /// Sends the pieces to a channel.
-fn receive(traffic: &Traffic, stream: &Stream, limits: Limits) -> Result<String, String> {
-    let flags = SocketFlags::CLOEXEC;
-    let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+fn receive(
+    traffic: &Traffic,
+    stream: &Stream,
+    limits: Limits,
+    carrier: Carrier,
+) -> Result<String, String> {
+    let pair = carrier.pair();
     let (theirs, ours) = pair.map_err(|error| format!("no sockets: {error}"))?;
     let channel = Channel::from_fd(ours, limits).map_err(|error| format!("no channel: {error}"))?;
     let mut taken = Taken {
@@ -248,7 +302,7 @@ fn receive(traffic: &Traffic, stream: &Stream, limits: Limits) -> Result<String,
     };
     let mut is_announced = stream.is_announced;
     for piece in pieces(traffic) {
-        match send(&theirs, piece, &mut taken)? {
+        match send(&theirs, piece, &mut taken, carrier)? {
             Sent::Whole => {}
             // The kernel lets a user have so many under way, in all processes together (unix(7)).
             Sent::WithoutFds => is_announced = false,
@@ -256,23 +310,33 @@ fn receive(traffic: &Traffic, stream: &Stream, limits: Limits) -> Result<String,
         }
         // Some wait until there is more.
         if piece.bytes.len() % 3 != 0 {
-            taken.take_all()?;
+            taken.take_all(Duration::ZERO)?;
         }
     }
     if taken.broken.is_some() {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        if rustix::net::send(&theirs, &[0], flags) != Err(Errno::PIPE) {
-            return Err("it is broken, and its peer may go on".to_owned());
+        let mut sent = rustix::net::send(&theirs, &[0], flags);
+        // On a network what is sent first is what is answered by an end.
+        while carrier == Carrier::Tcp && sent.is_ok() {
+            sent = rustix::net::send(&theirs, &[0], flags);
+        }
+        let is_over = match carrier {
+            Carrier::Unix => sent == Err(Errno::PIPE),
+            // Also where there was no room for more before: then nothing goes out that could be answered.
+            Carrier::Tcp => matches!(sent, Err(Errno::PIPE | Errno::CONNRESET | Errno::AGAIN)),
+        };
+        if !is_over {
+            return Err(format!("it is broken, and its peer may go on: {sent:?}"));
         }
     }
-    // Of one that has gone all that it had sent is taken, too.
-    if stream.bytes.len() % 7 > 2 {
+    // Of one that has gone all that it had sent is taken, too. Over TCP that is so only if it goes in an orderly way.
+    if carrier == Carrier::Tcp || stream.bytes.len() % 7 > 2 {
         // The channel has closed before, or has not.
         let _ = shutdown(&theirs, Shutdown::Write);
-        taken.take_all()?;
+        taken.take_all(carrier.a_moment())?;
     }
     drop(theirs);
-    taken.take_all()?;
+    taken.take_all(Duration::ZERO)?;
     if !taken.has_ended {
         return Err("it does not end".to_owned());
     }
@@ -291,6 +355,7 @@ fn send(
     socket: &OwnedFd,
     Datagram { bytes, gifts }: &Datagram,
     taken: &mut Taken,
+    carrier: Carrier,
 ) -> Result<Sent, String> {
     let fds = open(gifts)?;
     let mut fds: Vec<_> = fds.iter().map(AsFd::as_fd).take(MAX_FDS).collect();
@@ -309,8 +374,20 @@ fn send(
                 fds.clear();
                 tries = 0;
             }
+            Err(Errno::AGAIN) if carrier == Carrier::Tcp && taken.broken.is_some() => {
+                return Ok(Sent::Refused);
+            }
+            Err(Errno::AGAIN) if carrier == Carrier::Tcp => {
+                // What was sent may be on its way, and so may be the word that there is room.
+                let mut fds = [
+                    PollFd::new(socket, PollFlags::OUT),
+                    PollFd::new(&taken.channel, PollFlags::IN),
+                ];
+                poll(&mut fds, None).map_err(|error| format!("poll: {error}"))?;
+                taken.take_all(Duration::ZERO)?;
+            }
             Err(Errno::AGAIN) if tries < 2 => {
-                taken.take_all()?;
+                taken.take_all(Duration::ZERO)?;
                 tries += 1;
             }
             Err(Errno::AGAIN) => return Err("it does not take what there is".to_owned()),
@@ -328,18 +405,18 @@ fn send(
 }
 
 impl Taken {
-    /// Whatever is there.
-    fn take_all(&mut self) -> Result<(), String> {
+    /// Whatever is there, or comes before nothing has for so long.
+    fn take_all(&mut self, limit: Duration) -> Result<(), String> {
         loop {
             let channel = &mut self.channel;
             let (received, memory) = match self.is_typed {
                 true => {
-                    let next = || channel.receive_timeout::<u64>(Duration::ZERO);
+                    let next = || channel.receive_timeout::<u64>(limit);
                     let (number, memory) = watch_memory(next);
                     (number.map(|number| number.map(|_| None)), memory)
                 }
                 false => {
-                    let next = || channel.receive_any_timeout(Duration::ZERO);
+                    let next = || channel.receive_any_timeout(limit);
                     let (envelope, memory) = watch_memory(next);
                     (envelope.map(|envelope| envelope.map(Some)), memory)
                 }
@@ -453,6 +530,36 @@ mod tests {
         }
     }
 
+    /// Over the one as over the other; and what carries no descriptors is not asked to.
+    #[test]
+    fn what_carries_it_makes_no_difference() {
+        let mut over_tcp = 0;
+        let long = format!("{}\nstream frame 0 @u64 : 05", "41*9000\n".repeat(200));
+        for text in [
+            "stream frame 0 @string : 0461626364",
+            "stream frame 0 @u64 : 80*7 01",
+            "474554202f20485454502f312e310d0a",
+            "28000000 0100 00*40",
+            "stream frame 0 @u64 : 05\n0a",
+            "stream frame 0 @u64 : 05 +null",
+            "00*3",
+            &long,
+        ] {
+            let traffic = read(text);
+            let stream = Stream::of(&traffic);
+            let over = |carrier| receive(&traffic, &stream, Limits::default(), carrier);
+            over_tcp += u32::from(Carrier::of(&traffic, &stream) == Carrier::Tcp);
+            if text.contains('+') {
+                assert_eq!(Carrier::of(&traffic, &stream), Carrier::Unix);
+                continue;
+            }
+            let both = [Carrier::Unix, Carrier::Tcp].map(over);
+            assert!(both[0].is_ok(), "{text}: {both:?}");
+            assert_eq!(both[0], both[1], "{text}");
+        }
+        assert!(over_tcp > 0);
+    }
+
     /// Whatever comes otherwise than it was sent is a finding.
     #[test]
     fn a_message_that_does_not_come_or_was_not_sent_is_seen() {
@@ -464,8 +571,10 @@ mod tests {
         .map(read);
         for (sent, told) in [(&one, &two), (&two, &one), (&one, &broken), (&broken, &one)] {
             let (told, limits) = (Stream::of(told), Limits::default());
-            assert!(receive(sent, &Stream::of(sent), limits).is_ok());
-            assert!(receive(sent, &told, limits).is_err());
+            for carrier in [Carrier::Unix, Carrier::Tcp] {
+                assert!(receive(sent, &Stream::of(sent), limits, carrier).is_ok());
+                assert!(receive(sent, &told, limits, carrier).is_err());
+            }
             assert!(cut(sent, &told).is_err());
         }
         let other = Stream::of(&read("stream frame 0 @string : 0162"));
