@@ -1,6 +1,9 @@
-//! Which file descriptors this process has open, and what is at their other ends.
+//! Which file descriptors this process has open, and what is at their other ends; and how many more it may have.
+
+use std::os::fd::AsRawFd;
 
 use occ_proc::{Change, OsPid, Snapshot};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The open fds of this process with what each refers to: of a socket its state, its address, and its peer.
 #[derive(Debug, Clone)]
@@ -37,4 +40,35 @@ impl OpenFds {
         });
         of_fds.collect()
     }
+}
+
+/// Lets this process have `more` descriptors than it has now, for as long as `body` runs.
+///
+/// # Panics
+///
+/// If the kernel refuses the limit.
+pub fn with_room_for<T>(more: u64, body: impl FnOnce() -> T) -> T {
+    // The lowest number that is free: none above it is open, or there would be a lower one.
+    let next = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0).expect("dup");
+    let lowest = u64::try_from(next.as_raw_fd()).expect("a number of a descriptor");
+    drop(next);
+    up_to(lowest + more, body)
+}
+
+/// Lets this process open nothing for as long as `body` runs, whatever it closes meanwhile. poll(2) fails, too.
+///
+/// # Panics
+///
+/// If the kernel refuses the limit.
+pub fn without_room<T>(body: impl FnOnce() -> T) -> T {
+    up_to(0, body)
+}
+
+fn up_to<T>(number: u64, body: impl FnOnce() -> T) -> T {
+    let before = getrlimit(Resource::Nofile);
+    let current = Some(number);
+    setrlimit(Resource::Nofile, Rlimit { current, ..before }).expect("setrlimit");
+    let result = body();
+    setrlimit(Resource::Nofile, before).expect("setrlimit");
+    result
 }

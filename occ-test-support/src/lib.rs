@@ -10,7 +10,10 @@
 //! | is it dead, and how? | [`dead`]: a pidfd and poll(2) |
 //! | does it live? | [`alive`]: a ping answered after the event that could have killed it |
 //! | what does it do? | [`stat`]: running, waiting, stopped; its parent, group and session |
+//! | what if nothing can be opened? | [`fds::without_room`] |
 //! | is anything left? | [`mod@isolated`]: children and fds of a whole test; [`tree`]: processes by mark |
+//! | does it leave a core file? | [`no_cores`] |
+//! | in which ways can one stray? | [`stray`] |
 //! | what if fork(2) fails? | [`cgroup`] |
 //! | what if no more descriptors may be under way? | [`in_flight`] |
 //! | which sockets has it? | [`sockets`]: those that listen, and those that are connected |
@@ -28,6 +31,7 @@
 
 pub mod alive;
 pub mod cgroup;
+mod cores;
 pub mod dead;
 pub mod deadline;
 pub mod fds;
@@ -43,6 +47,7 @@ pub mod ready;
 pub mod role;
 pub mod sockets;
 pub mod stat;
+pub mod stray;
 pub mod stress;
 pub mod test_path;
 pub mod tree;
@@ -53,6 +58,7 @@ mod reaper;
 mod skip;
 mod sys;
 
+pub use cores::no_cores;
 pub use deadline::{LIMIT, takes, within};
 pub use isolated::isolated;
 pub use meanwhile::meanwhile;

@@ -69,14 +69,7 @@ fn meets_often() -> anyhow::Result<()> {
         }
         send(a, ())?;
         send(b, ())?;
-        for _ in 0..2 {
-            let down: Down = receive()?;
-            anyhow::ensure!(
-                matches!(down.reason, ExitReason::Value(_)),
-                "{}",
-                down.reason
-            );
-        }
+        both_have_returned()?;
     }
     processes()?;
     assert_eq!(sockets(), 1, "the connections with the dead are closed");
@@ -165,9 +158,8 @@ fn flood_with_long_ones() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn introduce(a: Pid, b: Pid) -> anyhow::Result<()> {
-    send(a, b)?;
-    send(b, a)?;
+/// Two that are watched, whichever is first.
+fn both_have_returned() -> anyhow::Result<()> {
     for _ in 0..2 {
         let down: Down = receive()?;
         anyhow::ensure!(
@@ -176,6 +168,13 @@ fn introduce(a: Pid, b: Pid) -> anyhow::Result<()> {
             down.reason
         );
     }
+    Ok(())
+}
+
+fn introduce(a: Pid, b: Pid) -> anyhow::Result<()> {
+    send(a, b)?;
+    send(b, a)?;
+    both_have_returned()?;
     Ok(())
 }
 

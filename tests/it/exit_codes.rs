@@ -1,11 +1,12 @@
 //! Ends of which only the kernel tells: codes, signals, and no process at all.
 
+use occ_test_support::no_cores;
 use std::fs;
 
 use occasional::{Down, ExitReason, Pid, monitor, receive, run, self_pid, spawn_monitor};
 use rustix::process::{Resource, Signal, getpid, kill_process, setrlimit};
 
-use crate::exit_reasons::{no_cores, reason};
+use crate::exit_reasons::reason;
 use crate::sys;
 
 fn end_with(code: i32, at_once: bool) {

@@ -5,9 +5,9 @@ use std::fmt;
 use std::fs;
 
 use anyhow::Context;
+use occ_test_support::no_cores;
 use occ_test_support::{LIMIT, dead, role, test_path};
 use occasional::{Backtrace, Down, ExitReason, Failure, Panic, receive, run, spawn_monitor};
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// The reason of the one process that the caller has spawned with a monitor.
 pub(crate) fn reason() -> anyhow::Result<ExitReason> {
@@ -226,18 +226,6 @@ fn a_panic_without_words_and_one_that_cannot_unwind_are_panics() {
         no_cores();
         run(of_odd_panics, ()).unwrap();
     });
-}
-
-/// Those that end by a fault would leave a file.
-pub(crate) fn no_cores() {
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )
-    .unwrap();
 }
 
 fn survive_a_panic() -> anyhow::Result<u8> {

@@ -1,8 +1,8 @@
 //! How much may wait in the inbox of a process.
 
 use occasional::{
-    Down, ExitReason, InboxLimits, Pid, Policy, SendError, inbox_info, limit_inbox, receive,
-    self_pid, send, since, spawn, spawn_monitor,
+    Down, ExitReason, InboxLimits, MonitorRef, Pid, Policy, SendError, inbox_info, limit_inbox,
+    receive, self_pid, send, since, spawn, spawn_monitor,
 };
 
 use crate::gate::{Gate, Place};
@@ -24,6 +24,18 @@ fn takes_ten(policy: u8, ready: Pid) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn ended_over_its_limits(watch: MonitorRef) -> anyhow::Result<()> {
+    let down: Down = since(watch).receive()?;
+    let ExitReason::Error(failure) = &down.reason else {
+        panic!("{}", down.reason)
+    };
+    assert!(
+        failure.to_string().contains("over the limits of the inbox"),
+        "{failure}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_process_whose_inbox_may_not_hold_as_much_ends_and_says_so() {
     in_a_system!(|| -> anyhow::Result<()> {
@@ -32,14 +44,7 @@ fn a_process_whose_inbox_may_not_hold_as_much_ends_and_says_so() {
         for number in 0..=10_u32 {
             send(worker, number)?;
         }
-        let down: Down = since(watch).receive()?;
-        let ExitReason::Error(failure) = &down.reason else {
-            panic!("{}", down.reason)
-        };
-        assert!(
-            failure.to_string().contains("over the limits of the inbox"),
-            "{failure}"
-        );
+        ended_over_its_limits(watch)?;
         Ok(())
     });
 }
@@ -66,14 +71,7 @@ fn a_process_that_waits_for_room_ends_too_when_its_inbox_may_not_hold_as_much() 
         receive::<()>()?;
         // Until there is nobody to send to.
         while send(worker, ()).is_ok() {}
-        let down: Down = since(watch).receive()?;
-        let ExitReason::Error(failure) = &down.reason else {
-            panic!("{}", down.reason)
-        };
-        assert!(
-            failure.to_string().contains("over the limits of the inbox"),
-            "{failure}"
-        );
+        ended_over_its_limits(watch)?;
         drop(gate);
         Ok(())
     });

@@ -3,11 +3,12 @@
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Stdio;
 
+use occ_test_support::no_cores;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::tree::Token;
 use occ_test_support::{LIMIT, dead, role, test_path};
 use occasional::{Down, ExitReason, os_pid, receive, run, spawn, spawn_monitor};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, kill_process_group, setrlimit};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::sys;
 
@@ -27,18 +28,6 @@ fn interrupts() -> anyhow::Result<()> {
         assert_eq!(told.name(), Some(name));
     }
     Ok(())
-}
-
-/// An end by SIGQUIT leaves a file, if it may.
-fn no_cores() {
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )
-    .unwrap();
 }
 
 #[test]

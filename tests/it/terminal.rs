@@ -7,6 +7,7 @@ use std::process::Child;
 use std::sync::OnceLock;
 
 use occ_test_support::lifeline::{Hold, Lifeline};
+use occ_test_support::no_cores;
 use occ_test_support::pty::Pty;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::stat::Stat;
@@ -14,9 +15,7 @@ use occ_test_support::tree::Token;
 use occ_test_support::{LIMIT, dead, role, test_path};
 use occasional::{Pid, receive, run, self_pid, send, spawn, start};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{
-    Resource, Rlimit, Signal, WaitOptions, getpgrp, kill_process_group, setrlimit, waitpid,
-};
+use rustix::process::{Signal, WaitOptions, getpgrp, kill_process_group, waitpid};
 
 use crate::sys::{self, Action};
 
@@ -63,17 +62,6 @@ fn work_and_wait() -> anyhow::Result<()> {
     Say::open(&std::env::var(SAY)?).ready();
     receive::<()>()?;
     Ok(())
-}
-
-fn no_cores() {
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )
-    .unwrap();
 }
 
 #[test]

@@ -13,7 +13,7 @@ use occ_spawn::OsStatus;
 use occ_spawn::entry::kind;
 use proptest::prelude::*;
 
-use super::tests::end;
+use super::tests::{code, end, signal};
 use super::*;
 use crate::protocol::{Moment, News, NotSpawned};
 
@@ -605,20 +605,6 @@ impl Run {
 
 fn os_pid(process: Serial) -> OsPid {
     OsPid::new(1000 + u32::try_from(process).unwrap())
-}
-
-fn code(code: i32) -> OsStatus {
-    OsStatus {
-        si_code: libc::CLD_EXITED,
-        si_status: code,
-    }
-}
-
-fn signal(number: i32) -> OsStatus {
-    OsStatus {
-        si_code: libc::CLD_KILLED,
-        si_status: number,
-    }
 }
 
 proptest! {

@@ -156,14 +156,14 @@ fn demonitor(id: u64, number: u64) -> Request {
     Request::Demonitor { id, number }
 }
 
-fn code(code: i32) -> OsStatus {
+pub(super) fn code(code: i32) -> OsStatus {
     OsStatus {
         si_code: libc::CLD_EXITED,
         si_status: code,
     }
 }
 
-fn signal(number: i32) -> OsStatus {
+pub(super) fn signal(number: i32) -> OsStatus {
     OsStatus {
         si_code: libc::CLD_KILLED,
         si_status: number,

@@ -2,9 +2,8 @@
 //!
 //! Each way to stray has its control: made by a bare zygote, which contains nothing, it survives.
 
-use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use occ_core::{Evidence, Process, SpawnError};
 use occ_spawn::{ExitReason as Reason, Spawner};
@@ -12,6 +11,7 @@ use occ_test_support::alive::alive;
 use occ_test_support::cgroup::Cgroup;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::stat::Stat;
+use occ_test_support::stray::fork_and_hear;
 use occ_test_support::stress::times;
 use occ_test_support::tree::Token;
 use occ_test_support::{LIMIT, dead, isolated, raw, role, skipped, within};
@@ -19,74 +19,15 @@ use rustix::process::setsid;
 
 use crate::{Gate, assert_works, down, echo, ping, reason, signal, system, try_kill, value, wait};
 
-/// Runs `body` in a fork, and gives what it writes first.
-fn fork_and_hear(body: impl FnOnce(&mut dyn FnMut(u32))) -> u32 {
-    let (mut read, write) = std::io::pipe().unwrap();
-    if raw::fork().is_none() {
-        drop(read);
-        let mut write = Some(write);
-        let mut say = |pid: u32| {
-            // Whoever reads waits for the end of it.
-            let told = write
-                .take()
-                .map(|mut write| write.write_all(&pid.to_ne_bytes()));
-            assert!(matches!(told, Some(Ok(()))));
-        };
-        body(&mut say);
-        raw::exit_now(0)
-    }
-    drop(write);
-    let mut pid = [0; 4];
-    read.read_exact(&mut pid).unwrap();
-    u32::from_ne_bytes(pid)
-}
-
 /// Strays in one way, and gives who is left.
 fn stray(way: String) -> u32 {
-    let own = || std::process::id();
     match way.as_str() {
-        "a fork" => fork_and_hear(|say| {
-            say(own());
-            raw::stay()
-        }),
-        "a fork of a fork, whose parent has ended" => fork_and_hear(|say| {
-            if raw::fork().is_none() {
-                say(own());
-                raw::stay()
-            }
-        }),
-        "a session of its own" => fork_and_hear(|say| {
-            setsid().unwrap();
-            if raw::fork().is_none() {
-                say(own());
-                raw::stay()
-            }
-        }),
-        "one that ignores SIGTERM and SIGHUP" => fork_and_hear(|say| {
-            raw::ignore(libc::SIGTERM);
-            raw::ignore(libc::SIGHUP);
-            say(own());
-            raw::stay()
-        }),
         "one whose main thread has ended" => fork_and_hear(|say| {
             std::thread::spawn(|| raw::stay());
-            say(own());
+            say(std::process::id());
             crate::raw::end_thread()
         }),
-        "a program" => Command::new("sleep").arg("1000").spawn().unwrap().id(),
-        "a program of a shell's, in a session of its own" => {
-            let script = "setsid sh -c 'sleep 1000 & echo $!'";
-            let mut shell = Command::new("sh");
-            let output = shell.args(["-c", script]).stderr(Stdio::null());
-            // Not to the end: the program holds the pipe.
-            let mut shell = output.stdout(Stdio::piped()).spawn().unwrap();
-            let mut line = String::new();
-            let mut stdout = std::io::BufReader::new(shell.stdout.take().unwrap());
-            std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-            shell.wait().unwrap();
-            line.trim().parse().unwrap()
-        }
-        other => panic!("{other}"),
+        way => occ_test_support::stray::stray(way),
     }
 }
 

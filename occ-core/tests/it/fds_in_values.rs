@@ -4,9 +4,10 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 
 use occ_core::{ExitReason, MonitorRef, Pid, Process, System, SystemBuilder};
 use occ_sck::{Bytes, Fd};
+use occ_test_support::fds::without_room;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::{LIMIT, dead, isolated, memory, within};
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::hostile::open_files;
@@ -163,15 +164,10 @@ fn a_watcher_without_room_for_the_descriptors_is_told_of_the_end_all_the_same() 
             )
         })
         .unwrap();
-        let before = getrlimit(Resource::Nofile);
-        let none = Rlimit {
-            current: Some(0),
-            ..before
-        };
-        setrlimit(Resource::Nofile, none).unwrap();
-        let _open = gate.open();
-        let told = me(|me| reason(me, monitor));
-        setrlimit(Resource::Nofile, before).unwrap();
+        let told = without_room(|| {
+            let _open = gate.open();
+            me(|me| reason(me, monitor))
+        });
         // And the next one has them.
         let (_, monitor) = me(|me| me.spawn_monitor(end_with, (pipes(3).1, 0))).unwrap();
         assert_eq!(value::<Told>(&me(|me| reason(me, monitor))).0.len(), 3);

@@ -2,6 +2,7 @@
 
 use occ_core::{ExitReason, OsPid, Pid, Process, SendError, SpawnError, SystemError};
 use occ_test_support::cgroup::Cgroup;
+use occ_test_support::fds::without_room;
 use occ_test_support::{LIMIT, isolated, within};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
@@ -271,18 +272,8 @@ fn a_sender_without_descriptors_gets_an_error_and_can_send_later() {
         if has_looked {
             me(|me| me.inbox().unwrap().flush()).unwrap();
         }
-        let before = getrlimit(Resource::Nofile);
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(0),
-                ..before
-            },
-        )
-        .unwrap();
-        let failed = me(|me| me.send(to, &(me.self_pid(), 7_u64)));
+        let failed = without_room(|| me(|me| me.send(to, &(me.self_pid(), 7_u64))));
         let named = matches!(failed, Err(SendError::TooManyPeers { .. }));
-        setrlimit(Resource::Nofile, before).unwrap();
         // Whoever receives next is told that something was lost, too.
         me(|me| me.inbox().unwrap().flush()).ok();
         me(|me| ping(me, to));
@@ -312,21 +303,13 @@ fn one_without_descriptors_is_told_what_it_could_not_be_given() {
         for _ in 0..100 {
             me(|me| me.spawn(long_name::<D<D<D<u64>>>>, ())).unwrap();
         }
-        let before = getrlimit(Resource::Nofile);
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(0),
-                ..before
-            },
-        )
-        .unwrap();
-        let list = me(|me| me.processes());
-        let _open = gate.open();
-        let value = me(|me| reason(me, monitor));
-        // Nothing else was lost.
-        let nothing = me(|me| me.inbox().unwrap().is_empty());
-        setrlimit(Resource::Nofile, before).unwrap();
+        let (list, value, nothing) = without_room(|| {
+            let list = me(|me| me.processes());
+            let _open = gate.open();
+            let value = me(|me| reason(me, monitor));
+            // Nothing else was lost.
+            (list, value, me(|me| me.inbox().unwrap().is_empty()))
+        });
         let lost = matches!(&value, ExitReason::Error(lost)
             if lost.to_string().contains("could not be handed over"));
         (matches!(list, Err(SystemError::Io { .. })), lost, nothing)

@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 
 use occ_proc::{FdTarget, Missing, OsPid, Snapshot, Stat};
+use occ_test_support::fds::without_room;
 use occ_test_support::in_flight::be_a_user_of_its_own;
 use occ_test_support::ready::Ready;
 use occ_test_support::{LIMIT, Signal, isolated, raw, skipped};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Cat;
 
@@ -42,11 +42,7 @@ fn of_somebody_elses_process_there_is_what_everybody_may_see() {
 fn who_has_no_descriptor_left_to_look_with_is_told_so() {
     isolated!(|| {
         let cat = Cat::new().started();
-        let old = getrlimit(Resource::Nofile);
-        let current = Some(0);
-        setrlimit(Resource::Nofile, Rlimit { current, ..old }).unwrap();
-        let seen = Snapshot::of(cat.os_pid());
-        setrlimit(Resource::Nofile, old).unwrap();
+        let seen = without_room(|| Snapshot::of(cat.os_pid()));
         let errno = Errno::MFILE.raw_os_error();
         assert_eq!(seen.unwrap_err(), Missing::Failed { errno });
         cat.end();

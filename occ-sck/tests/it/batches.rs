@@ -1,13 +1,13 @@
 //! Several datagrams at once: as they would have come one by one.
 
 use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 
 use occ_sck::{Batch, Deadline, FrameError, MAX_DATAGRAM, Received, Socket};
+use occ_test_support::fds::with_room_for;
 use occ_test_support::{LIMIT, isolated, stress, within};
 use rustix::net::SendFlags;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 type Datagram = Result<(Vec<u8>, usize), FrameError>;
 
@@ -135,20 +135,7 @@ fn descriptors_that_there_is_no_room_for_are_missed_where_they_would_have_been()
         a.send(&[IoSlice::new(b"lost")], &fds, Deadline::Now)
             .unwrap();
         crate::send_bytes(&a, b"after");
-        let first_free = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
-        let limit = std::os::fd::AsRawFd::as_raw_fd(&first_free) as u64 + 1;
-        let old = getrlimit(Resource::Nofile);
-        drop(first_free);
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(limit),
-                ..old
-            },
-        )
-        .unwrap();
-        let got = next(&b, &mut batch);
-        setrlimit(Resource::Nofile, old).unwrap();
+        let got = with_room_for(1, || next(&b, &mut batch));
         assert_eq!(got.len(), 3);
         assert!(
             is(&got[0], b"before", 0) && is(&got[2], b"after", 0),

@@ -11,9 +11,9 @@ use occ_sck::{
     ReceiveError, kind,
 };
 use occ_test_support::fds::OpenFds;
+use occ_test_support::fds::with_room_for;
 use occ_test_support::{LIMIT, isolated, within};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::carriers::{KINDS, Kind, Place, is_closed, wait_until_gone};
 use crate::cutting::{framed, stream_of};
@@ -342,12 +342,6 @@ fn a_long_value_is_whole_or_broken_at_any_frame() {
     });
 }
 
-/// The lowest number that is free; none above it is open here.
-fn next_fd() -> u64 {
-    let next = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0).unwrap();
-    std::os::fd::AsRawFd::as_raw_fd(&next) as u64
-}
-
 #[test]
 fn descriptors_that_find_no_room_are_lost_and_the_next_message_is_fine() {
     isolated!(|| {
@@ -361,16 +355,8 @@ fn descriptors_that_find_no_room_are_lost_and_the_next_message_is_fine() {
             a.send_with(&3_u8, &[fd.as_fd()]).unwrap();
             drop(fd);
 
-            let whole = getrlimit(Resource::Nofile);
-            let few = Rlimit {
-                current: Some(next_fd() + 2),
-                ..whole
-            };
-            setrlimit(Resource::Nofile, few).unwrap();
             // The kernel brings the descriptors of the second together with the bytes of the first.
-            let first = b.receive();
-            let lost = b.receive_any();
-            setrlimit(Resource::Nofile, whole).unwrap();
+            let (first, lost) = with_room_for(2, || (b.receive(), b.receive_any()));
             assert_eq!(first.unwrap(), Some(0_u8));
             let error = lost.unwrap_err();
             assert!(

@@ -14,10 +14,11 @@ use occ_sck::{
     MAX_FDS, PART, Packet, SendError, Socket, TypeKey, decode, encode_into, kind,
 };
 use occ_test_support::fds::OpenFds;
+use occ_test_support::fds::with_room_for;
 use occ_test_support::isolated;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::fds::{pipes, with_room_for};
+use crate::fds::pipes;
 use crate::words;
 
 /// Pipes' write ends as a value.

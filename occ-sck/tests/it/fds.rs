@@ -6,10 +6,9 @@ use occ_sck::{
     Bytes, Channel, ChannelError, Deadline, FrameError, MAX_FDS, PART, ReceiveError, SendError,
     Socket,
 };
-use occ_test_support::fds::OpenFds;
+use occ_test_support::fds::{OpenFds, with_room_for};
 use occ_test_support::isolated;
 use rustix::io::FdFlags;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Pipes whose write ends go on a journey: the end of file comes when the last copy is closed.
 pub(crate) struct Pipes {
@@ -155,23 +154,6 @@ fn descriptors_are_closed_once_wherever_their_message_ends() {
             assert!(changes.is_empty(), "{how}: {changes:?}");
         }
     });
-}
-
-/// Lets this process have `more` descriptors than it has now, for as long as `body` runs.
-pub(crate) fn with_room_for<T>(more: u64, body: impl FnOnce() -> T) -> T {
-    let whole = getrlimit(Resource::Nofile);
-    // The lowest number that is free: none above it is open, or there would be a lower one.
-    let next = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 0).unwrap();
-    let lowest = std::os::fd::AsRawFd::as_raw_fd(&next) as u64;
-    drop(next);
-    let limit = Rlimit {
-        current: Some(lowest + more),
-        ..whole
-    };
-    setrlimit(Resource::Nofile, limit).unwrap();
-    let result = body();
-    setrlimit(Resource::Nofile, whole).unwrap();
-    result
 }
 
 #[test]

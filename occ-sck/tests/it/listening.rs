@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use occ_sck::{AcceptError, Address, Channel, ConnectError, ListenError, Listener};
-use occ_test_support::fds::OpenFds;
+use occ_test_support::fds::{OpenFds, without_room};
 use occ_test_support::sockets::Sockets;
 use occ_test_support::stat::Stat;
 use occ_test_support::{LIMIT, isolated, raw, stress, within};
@@ -396,22 +396,13 @@ fn nobody_connecting_is_told_in_time_and_never_early() {
 
 #[test]
 fn without_room_for_a_descriptor_the_connection_waits() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     isolated!(|| {
         within(LIMIT, || {
             over_each(|kind, place| {
                 let listener = Listener::bind(place).unwrap();
                 let mut client = Channel::connect(listener.address()).unwrap();
                 client.send(&1_u8).unwrap();
-                let whole = getrlimit(Resource::Nofile);
-                let none = Rlimit {
-                    current: Some(0),
-                    ..whole
-                };
-                setrlimit(Resource::Nofile, none).unwrap();
-                let refused = listener.accept();
-                setrlimit(Resource::Nofile, whole).unwrap();
-                let error = refused.unwrap_err();
+                let error = without_room(|| listener.accept().unwrap_err());
                 assert!(
                     matches!(&error, AcceptError::Io { op: "accept4", .. }),
                     "{kind:?}: {error:?}"

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use occ_spawn::{Backtrace, Exit, ExitReason, Spawner};
+use occ_test_support::fds::without_room;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::{LIMIT, isolated, tree};
-use rustix::process::{Resource, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 
 use crate::{end_of, initialisers, raw, run};
 
@@ -297,12 +298,7 @@ fn a_reader_without_descriptors_has_the_addresses() {
     isolated!(|| {
         let spawner = Spawner::new().unwrap();
         let mut ends = [(), ()].map(|()| end_of(&mut spawner.spawn(panics, short()).unwrap()));
-        let before = getrlimit(Resource::Nofile);
-        let mut none = before;
-        none.current = Some(0);
-        setrlimit(Resource::Nofile, none).unwrap();
-        let text = backtrace(&ends[0]).text().to_owned();
-        setrlimit(Resource::Nofile, before).unwrap();
+        let text = without_room(|| backtrace(&ends[0]).text().to_owned());
         assert!(is_without_names(backtrace(&ends[0])), "{text}");
         // The control.
         assert!(!is_without_names(backtrace(&ends[1])));

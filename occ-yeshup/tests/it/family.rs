@@ -10,10 +10,10 @@ use std::process::{Child, Command};
 use occ_test_support::alive::{Heart, Pulse};
 use occ_test_support::dead::Watch;
 use occ_test_support::lifeline::{Hold, Lifeline};
+use occ_test_support::no_cores;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::{LIMIT, Signal, role, test_path};
 use occ_yeshup::{CommandExt, Parent, arm, disarm};
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// How a member comes to be armed, if it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,15 +168,7 @@ fn role_member() {
     if !role::is(test_path!()) {
         return;
     }
-    // Some of the signals leave a core file.
-    setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )
-    .unwrap();
+    no_cores();
 
     let number: usize = env::var("OCC_NUMBER").unwrap().parse().unwrap();
     let parent = Parent::from_os_pid(env::var("OCC_PARENT").unwrap().parse().unwrap()).unwrap();

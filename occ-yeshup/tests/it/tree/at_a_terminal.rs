@@ -1,6 +1,6 @@
 //! `yeshup` where a person sits: keys come to the program once, and it stops as the program does.
 
-use std::process::Command;
+use std::process::{Child, Command};
 
 use occ_test_support::dead::{Watch, how};
 use occ_test_support::pty::Pty;
@@ -50,17 +50,23 @@ fn ctrl_c_ends_a_program_that_does_nothing_about_it_and_that_is_told() {
     });
 }
 
+/// A shell with job control, to which `yeshup` is `$YESHUP`.
+fn shell_at_a_prompt() -> (Pty, Child) {
+    let mut pty = Pty::new();
+    let mut shell = Command::new("bash");
+    shell.args(["--norc", "--noediting", "-i"]);
+    shell
+        .env("PS1", "prompt> ")
+        .env("YESHUP", env!("CARGO_BIN_EXE_yeshup"));
+    let child = pty.spawn(shell);
+    pty.read_until("prompt> ", LIMIT);
+    (pty, child)
+}
+
 #[test]
 fn ctrl_z_stops_it_and_fg_lets_it_go_on() {
     isolated!(|| {
-        let mut pty = Pty::new();
-        let mut shell = Command::new("bash");
-        shell.args(["--norc", "--noediting", "-i"]);
-        shell
-            .env("PS1", "prompt> ")
-            .env("YESHUP", env!("CARGO_BIN_EXE_yeshup"));
-        let mut child = pty.spawn(shell);
-        pty.read_until("prompt> ", LIMIT);
+        let (mut pty, mut child) = shell_at_a_prompt();
         let script = "echo rea''dy $PPID.; while read line; do echo got-$line; [ $line = end ] && exit 9; done";
         pty.write(format!("$YESHUP sh -c \"{}\"\n", script.replace('$', "\\$")).as_bytes());
         pty.read_until("ready ", LIMIT);
@@ -120,14 +126,7 @@ fn it_goes_on_when_its_program_is_let_go_on() {
 #[test]
 fn one_that_is_stopped_ends_with_its_parent_all_the_same() {
     isolated!(|| {
-        let mut pty = Pty::new();
-        let mut shell = Command::new("bash");
-        shell.args(["--norc", "--noediting", "-i"]);
-        shell
-            .env("PS1", "prompt> ")
-            .env("YESHUP", env!("CARGO_BIN_EXE_yeshup"));
-        let mut child = pty.spawn(shell);
-        pty.read_until("prompt> ", LIMIT);
+        let (mut pty, mut child) = shell_at_a_prompt();
         pty.write(b"$YESHUP setsid -f sleep 1000; $YESHUP sh -c 'echo rea''dy; read line'\n");
         pty.read_until("ready", LIMIT);
         pty.ctrl_z();

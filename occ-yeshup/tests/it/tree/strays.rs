@@ -1,6 +1,5 @@
 //! Programs that stray, in each way there is, and those who start them: guarded, or not.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,9 +7,10 @@ use std::time::Duration;
 use occ_test_support::in_flight::be_a_user_of_its_own;
 use occ_test_support::ready::{Ready, Say};
 use occ_test_support::stat::Stat;
+use occ_test_support::stray::fork_and_hear;
 use occ_test_support::{LIMIT, Signal, dead, raw, role, test_path};
 use occ_yeshup::CommandExt;
-use rustix::process::{Resource, Rlimit, setrlimit, setsid};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Who starts a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,28 +65,6 @@ pub(crate) fn yeshup() -> Command {
     Command::new(env!("CARGO_BIN_EXE_yeshup"))
 }
 
-/// Runs `body` in a fork, and gives what it says first.
-fn fork_and_hear(body: impl FnOnce(&mut dyn FnMut(u32))) -> u32 {
-    let (mut read, write) = std::io::pipe().unwrap();
-    if raw::fork().is_none() {
-        drop(read);
-        let mut write = Some(write);
-        let mut say = |pid: u32| {
-            // Whoever reads waits for the end of it.
-            let told = write
-                .take()
-                .map(|mut write| write.write_all(&pid.to_ne_bytes()));
-            assert!(matches!(told, Some(Ok(()))));
-        };
-        body(&mut say);
-        raw::exit_now(0)
-    }
-    drop(write);
-    let mut pid = [0; 4];
-    read.read_exact(&mut pid).unwrap();
-    u32::from_ne_bytes(pid)
-}
-
 pub(crate) const BOMB: &str = "a fork bomb under a limit";
 const IN_PLACE: &str = "it executes another program";
 
@@ -105,47 +83,11 @@ pub(crate) const WAYS: [&str; 8] = [
 fn stray(way: &str) -> u32 {
     let own = || std::process::id();
     match way {
-        "a fork" => fork_and_hear(|say| {
-            say(own());
-            raw::stay()
-        }),
-        "a fork of a fork, whose parent has ended" => fork_and_hear(|say| {
-            if raw::fork().is_none() {
-                say(own());
-                raw::stay()
-            }
-        }),
-        "a session of its own" => fork_and_hear(|say| {
-            setsid().unwrap();
-            if raw::fork().is_none() {
-                say(own());
-                raw::stay()
-            }
-        }),
-        "one that ignores SIGTERM and SIGHUP" => fork_and_hear(|say| {
-            raw::ignore(libc::SIGTERM);
-            raw::ignore(libc::SIGHUP);
-            say(own());
-            raw::stay()
-        }),
         "one that is stopped" => fork_and_hear(|say| {
             say(own());
             raw::raise(libc::SIGSTOP);
             raw::stay()
         }),
-        "a program" => Command::new("sleep").arg("1000").spawn().unwrap().id(),
-        "a program of a shell's, in a session of its own" => {
-            let script = "setsid sh -c 'sleep 1000 & echo $!'";
-            let mut shell = Command::new("sh");
-            let output = shell.args(["-c", script]).stderr(Stdio::null());
-            // Not to the end: the program holds the pipe.
-            let mut shell = output.stdout(Stdio::piped()).spawn().unwrap();
-            let mut line = String::new();
-            let mut stdout = BufReader::new(shell.stdout.take().unwrap());
-            stdout.read_line(&mut line).unwrap();
-            shell.wait().unwrap();
-            line.trim().parse().unwrap()
-        }
         IN_PLACE => own(),
         BOMB => fork_and_hear(|say| {
             assert!(be_a_user_of_its_own(256, true));
@@ -160,7 +102,7 @@ fn stray(way: &str) -> u32 {
                 raw::try_fork();
             }
         }),
-        other => panic!("{other}"),
+        way => occ_test_support::stray::stray(way),
     }
 }
 
