@@ -106,18 +106,16 @@ impl Encoding {
         TAKING.get().count as usize
     }
 
-    /// What was taken.
+    /// There was none so far in the value that is being encoded, as in most.
     #[inline]
-    pub(crate) fn end(self) -> Result<Vec<OwnedFd>, FdError> {
+    pub(crate) fn found_none() -> bool {
         let now = TAKING.get();
-        if now.count == 0 && now.errno == 0 {
-            return Ok(Vec::new());
-        }
-        self.end_with(now)
+        (now.count, now.errno) == (0, 0)
     }
 
-    #[cold]
-    fn end_with(self, now: Taking) -> Result<Vec<OwnedFd>, FdError> {
+    /// What was taken.
+    pub(crate) fn end(self) -> Result<Vec<OwnedFd>, FdError> {
+        let now = TAKING.get();
         if now.errno != 0 {
             let source = std::io::Error::from_raw_os_error(now.errno);
             return Err(FdError::Duplicate { source });

@@ -97,6 +97,13 @@ impl Header {
         bytes
     }
 
+    /// Writes how long the message is into a frame that has the rest of the header.
+    #[inline]
+    pub(crate) fn write_length(&self, frame: &mut [u8]) {
+        frame[12..16].copy_from_slice(&self.parts.to_le_bytes());
+        frame[16..24].copy_from_slice(&self.total.to_le_bytes());
+    }
+
     /// Reads a datagram: its header, the name and the payload.
     ///
     /// # Errors
@@ -170,6 +177,31 @@ impl Header {
         Some(HEADER + usize::from(header.name_len) + payload)
     }
 
+    /// Reads a datagram that is a whole message with its payload in it, as most are; `None` for any other, and for what is none.
+    #[inline]
+    pub fn parse_whole(datagram: &[u8]) -> Option<Header> {
+        let (head, rest) = datagram.split_first_chunk::<HEADER>()?;
+        // Flags, part and parts.
+        let usual = (head[1], u64::from_le_bytes(field(head, 8))) == (0, 1 << 32);
+        let name_len = u16::from_le_bytes(field(head, 2));
+        let (name, payload) = rest.split_at_checked(name_len.into())?;
+        let total = payload.len() as u64;
+        let agrees = name.len() <= MAX_NAME
+            && payload.len() <= PART
+            && u64::from_le_bytes(field(head, 16)) == total;
+        let is_text = || name.is_ascii() || std::str::from_utf8(name).is_ok();
+        (usual && agrees && is_text()).then(|| Header {
+            kind: head[0],
+            flags: 0,
+            name_len,
+            id: u32::from_le_bytes(field(head, 4)),
+            part: 0,
+            parts: 1,
+            total,
+            key: TypeKey::from_bytes(field(head, 24)),
+        })
+    }
+
     /// True when the payload is in a memory file.
     pub(crate) fn in_blob(self) -> bool {
         self.flags & FLAG_BLOB != 0
@@ -190,6 +222,7 @@ impl Header {
     }
 }
 
+#[inline]
 fn field<const N: usize>(head: &[u8; HEADER], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&head[at..at + N]);

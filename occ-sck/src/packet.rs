@@ -117,6 +117,13 @@ impl Packet {
         };
         let scope = Encoding::duplicating();
         let encoded = encode_as(value, &mut self.frame, full);
+        if let Ok(counted) = encoded
+            && Encoding::found_none()
+        {
+            drop(scope);
+            self.finish(counted);
+            return Ok(());
+        }
         let taken = scope.end().map_err(|error| EncodeError {
             type_name: type_name_of::<T>(),
             source: error.into(),
@@ -136,9 +143,26 @@ impl Packet {
         }
     }
 
+    #[inline]
     fn begin(&mut self, kind: u8, key: TypeKey, name: &str) {
+        if !self.fds.is_empty() {
+            self.fds.clear();
+        }
+        // Mostly it is of the type of the one before, and then all that stands before the value is here. `finish` writes the
+        // rest of the header.
+        let Header { id, flags, .. } = self.header;
+        if (self.header.kind, self.header.key, id, flags) == (kind, key, 0, 0)
+            && self.name() == name.as_bytes()
+        {
+            self.frame.truncate(self.payload_at());
+            (self.header.parts, self.header.total) = (1, 0);
+            return;
+        }
+        self.begin_anew(kind, key, name);
+    }
+
+    fn begin_anew(&mut self, kind: u8, key: TypeKey, name: &str) {
         let name = &name[..name.floor_char_boundary(MAX_NAME)];
-        self.fds.clear();
         self.frame.clear();
         self.frame.resize(HEADER, 0);
         self.frame.extend_from_slice(name.as_bytes());
@@ -148,16 +172,18 @@ impl Packet {
             name_len: name.len() as u16,
             ..Header::empty()
         };
+        let bytes = self.header.to_bytes();
+        self.frame[..HEADER].copy_from_slice(&bytes);
     }
 
     /// `counted` bytes of the value are not here.
+    #[inline]
     fn finish(&mut self, counted: u64) {
         let total = self.payload().len() as u64 + counted;
         self.header.total = total;
         // 2^32 parts are 256 TiB: more than any address space that the payload could have been in.
         self.header.parts = parts_of(total) as u32;
-        let bytes = self.header.to_bytes();
-        self.frame[..HEADER].copy_from_slice(&bytes);
+        self.header.write_length(&mut self.frame);
     }
 
     /// Numbers the packet, so that a receiver can tell its parts from another's.
@@ -203,6 +229,7 @@ impl Packet {
     }
 
     /// The encoded value; nothing in a packet that was never filled, or is long.
+    #[inline]
     pub fn payload(&self) -> &[u8] {
         &self.frame[self.payload_at()..]
     }
@@ -219,8 +246,11 @@ impl Packet {
 
     /// Closes the packet's descriptors. Whoever keeps a packet for the next value does so once this one is sent: nobody
     /// would see the end of a pipe or a connection that is still open here.
+    #[inline]
     pub fn close_fds(&mut self) {
-        self.fds.clear();
+        if !self.fds.is_empty() {
+            self.fds.clear();
+        }
     }
 
     pub(crate) fn own_fds(&self) -> &[OwnedFd] {
@@ -231,6 +261,7 @@ impl Packet {
         self.fds
     }
 
+    #[inline]
     pub(crate) fn name(&self) -> &[u8] {
         &self.frame[HEADER..self.payload_at()]
     }
@@ -268,6 +299,7 @@ impl Packet {
         }
     }
 
+    #[inline]
     fn payload_at(&self) -> usize {
         HEADER + usize::from(self.header.name_len)
     }
@@ -295,6 +327,15 @@ impl Packet {
         );
         self.assert_here();
         self.part(part).send_with(socket, fds, deadline)
+    }
+
+    /// Tries to send a packet that is one datagram without descriptors, as most are, and does not wait. False when it is another, or
+    /// was not sent: [`Packet::send_part`] tells why.
+    #[inline]
+    #[must_use]
+    pub fn send_at_once(&self, socket: &Socket) -> bool {
+        let is_plain = self.header.parts == 1 && self.fds.is_empty() && !self.is_long();
+        is_plain && socket.try_send(&self.frame)
     }
 
     fn assert_here(&self) {

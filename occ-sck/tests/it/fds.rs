@@ -251,3 +251,51 @@ fn a_pidfd_that_comes_unasked_is_closed() {
         assert!(changes.is_empty(), "{changes:?}");
     });
 }
+
+/// Who receives bytes alone needs no room for descriptors, and keeps none.
+#[test]
+fn who_receives_bytes_alone_is_told_of_them_and_of_the_end_and_gets_no_descriptor() {
+    isolated!(|| {
+        let (a, b) = Socket::pair().unwrap();
+        let before = OpenFds::now();
+        let pipes = pipes(3);
+        let (mut buffer, slice) = ([0; 8], |bytes| [std::io::IoSlice::new(bytes)]);
+        assert_eq!(
+            b.receive_bytes(&mut buffer).unwrap(),
+            occ_sck::Received::Nothing
+        );
+        a.send(&slice(b"with"), &pipes.borrowed(), Deadline::Now)
+            .unwrap();
+        a.send(&slice(b"too long for it"), &[], Deadline::Now)
+            .unwrap();
+        a.send(&slice(b"without!"), &[], Deadline::Now).unwrap();
+        let datagram = |len| occ_sck::Received::Datagram { len, sender: None };
+        assert_eq!(b.receive_bytes(&mut buffer).unwrap(), datagram(4));
+        assert_eq!(&buffer[..4], b"with");
+        pipes.all_closed();
+        assert!(before.changes(&OpenFds::now()).is_empty());
+
+        let error = b.receive_bytes(&mut buffer).unwrap_err();
+        let too_long = matches!(
+            error,
+            ReceiveError::Frame(FrameError::Oversized { limit: 8 })
+        );
+        assert!(too_long, "{error:?}");
+        assert_eq!(b.receive_bytes(&mut buffer).unwrap(), datagram(8));
+        assert_eq!(&buffer, b"without!");
+
+        rustix::net::send(&a, b"", rustix::net::SendFlags::empty()).unwrap();
+        let error = b.receive_bytes(&mut buffer).unwrap_err();
+        let empty = matches!(error, ReceiveError::Frame(FrameError::Short { len: 0, .. }));
+        assert!(empty, "{error:?}");
+        a.send(&slice(b"last"), &[], Deadline::Now).unwrap();
+        a.close();
+        assert_eq!(b.receive_bytes(&mut buffer).unwrap(), datagram(4));
+        for _ in 0..2 {
+            assert_eq!(
+                b.receive_bytes(&mut buffer).unwrap(),
+                occ_sck::Received::Closed
+            );
+        }
+    });
+}

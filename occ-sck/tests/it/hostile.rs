@@ -147,6 +147,7 @@ proptest! {
         let payload = vec![9; len as usize];
         let datagram = frame(header, &[name.as_bytes(), &payload].concat());
         prop_assert_eq!(Header::parse(&datagram), Ok((header, &name[..], &payload[..])));
+        prop_assert_eq!(Header::parse_whole(&datagram), Some(header));
     }
 
     #[test]
@@ -156,6 +157,9 @@ proptest! {
             prop_assert_eq!(HEADER + name.len() + payload.len(), datagram.len());
             prop_assert_eq!(&datagram[..HEADER], &header.to_bytes());
         }
+        let parsed = Header::parse(&datagram).ok().map(|(header, _, _)| header);
+        let whole = parsed.filter(|header| (header.flags, header.parts) == (0, 1));
+        prop_assert_eq!(Header::parse_whole(&datagram), whole);
     }
 
     #[test]

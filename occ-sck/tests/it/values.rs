@@ -364,3 +364,70 @@ fn a_packet_that_failed_to_encode_is_empty_and_can_be_used_again() {
     packet.fill(0, &"good".to_string()).unwrap();
     assert_eq!(packet.into_envelope().decode::<String>().unwrap(), "good");
 }
+
+/// What stood in a packet before leaves no trace in what stands there now.
+#[test]
+fn a_packet_that_is_filled_again_is_as_one_that_is_new() {
+    struct Fails;
+    impl Serialize for Fails {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_some(&1_u8)?;
+            Err(serde::ser::Error::custom("no"))
+        }
+    }
+    let mut packet = Packet::new();
+    let mut numbers = 0_u32..;
+    let mut same = |packet: &Packet, fresh: &Packet| {
+        numbers.next();
+        assert_eq!(
+            crate::datagrams(packet),
+            crate::datagrams(fresh),
+            "{numbers:?}"
+        );
+    };
+    let text = "x".repeat(PART);
+    for _ in 0..2 {
+        for repeats in [1, 3] {
+            for number in 0..repeats {
+                packet.fill(kind::USER, &number).unwrap();
+                same(&packet, &Packet::of(kind::USER, &number).unwrap());
+            }
+            packet.fill(kind::SYSTEM, &repeats).unwrap();
+            same(&packet, &Packet::of(kind::SYSTEM, &repeats).unwrap());
+            packet.fill(kind::USER, &text).unwrap();
+            packet.set_id(7);
+            assert_eq!(packet.parts(), 2);
+            for text in ["", "y", &text] {
+                packet.fill(kind::USER, &text.to_owned()).unwrap();
+                same(&packet, &Packet::of(kind::USER, &text.to_owned()).unwrap());
+                packet.fill(kind::USER, &Fails).unwrap_err();
+                assert!(packet.is_empty() && packet.parts() == 1);
+            }
+            packet.key_by_name();
+            packet.fill(kind::USER, &text).unwrap();
+            same(&packet, &Packet::of(kind::USER, &text).unwrap());
+        }
+    }
+}
+
+#[test]
+fn what_is_one_plain_datagram_is_sent_at_once_and_nothing_else() {
+    let (a, b) = Socket::pair().unwrap();
+    let short = Packet::of(kind::USER, &1_u8).unwrap();
+    assert!(short.send_at_once(&a));
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let mut long = Packet::new();
+    long.prepare(kind::USER, &Bytes(vec![0; 2 << 20])).unwrap();
+    for other in [
+        Packet::of(kind::USER, &occ_sck::Fd(reader)).unwrap(),
+        Packet::of(kind::USER, &Bytes(vec![0; 2 * PART])).unwrap(),
+        long,
+    ] {
+        assert!(!other.send_at_once(&a));
+    }
+    while short.send_at_once(&a) {}
+    let again = short.send_part(0, &a, &[], Deadline::Now);
+    assert!(matches!(again, Err(occ_sck::SendError::Full)), "{again:?}");
+    drop(b);
+    assert!(!short.send_at_once(&a));
+}
