@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use occ_sck::TypeKey;
 use rustix::event::epoll;
 
 use crate::connector::{Connector, Refusal, Standing};
@@ -72,7 +73,11 @@ pub(crate) struct Core<C> {
 
 /// Messages and losses, in the order in which they arrived.
 #[derive(Debug, Default)]
-pub(crate) struct Arrivals(VecDeque<Arrived>);
+pub(crate) struct Arrivals {
+    line: VecDeque<Arrived>,
+    /// When the first of them came, and how many those are, where others that came with them have been received.
+    left: Option<(Arrival, usize)>,
+}
 
 #[derive(Debug)]
 enum Arrived {
@@ -83,39 +88,70 @@ enum Arrived {
 impl Arrivals {
     #[inline]
     pub(crate) fn push(&mut self, message: Message) {
-        self.0.push_back(Arrived::Message(message));
+        self.line.push_back(Arrived::Message(message));
     }
 
     pub(crate) fn push_loss(&mut self, loss: Loss) {
-        self.0.push_back(Arrived::Loss(loss));
+        self.line.push_back(Arrived::Loss(loss));
     }
 
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.line.is_empty()
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.line.len()
     }
 
     /// The messages among them, from the one on that came after so many.
     pub(crate) fn messages_from(&self, at: usize) -> impl Iterator<Item = &Message> {
-        self.0.range(at..).filter_map(|arrived| match arrived {
+        self.line.range(at..).filter_map(|arrived| match arrived {
             Arrived::Message(message) => Some(message),
             Arrived::Loss(_) => None,
         })
     }
 
+    /// The first, if it is a message of one of these types.
+    #[inline]
+    pub(crate) fn take_first(&mut self, keys: &[TypeKey]) -> Option<Message> {
+        let Some(Arrived::Message(first)) = self.line.front() else {
+            return None;
+        };
+        if !keys.contains(&first.key()) {
+            return None;
+        }
+        self.left = match (self.left, self.line.len() - 1) {
+            (_, 0) | (Some((_, 1)), _) => None,
+            (Some((came, those)), _) => Some((came, those - 1)),
+            (None, rest) => Some((Arrival::now(), rest)),
+        };
+        match self.line.pop_front() {
+            Some(Arrived::Message(message)) => Some(message),
+            Some(Arrived::Loss(_)) | None => None,
+        }
+    }
+
     /// Puts all of it into the queue.
     #[inline]
     pub(crate) fn move_to(&mut self, queue: &mut Queue) {
-        if self.0.is_empty() {
-            return;
+        if !self.line.is_empty() {
+            self.move_all_to(queue);
         }
+    }
+
+    fn move_all_to(&mut self, queue: &mut Queue) {
+        let (came, those) = match self.left.take() {
+            Some((came, those)) => (Some(came), those),
+            None => (None, 0),
+        };
         // One that is alone is likely to be received at once, and nobody will ask when it came. If it is not, see
         // `Queue::stamp`.
-        let arrival = (self.0.len() > 1 || queue.len() > 0).then(Arrival::now);
-        for arrived in self.0.drain(..) {
+        let many = self.line.len() > 1 || queue.len() > 0;
+        let now = (many && self.line.len() > those).then(Arrival::now);
+        for (at, arrived) in self.line.drain(..).enumerate() {
+            let arrival = if at < those { came } else { now };
             match arrived {
                 Arrived::Message(message) => queue.push_arrived(message, arrival),
                 Arrived::Loss(loss) => queue.push_loss(loss),

@@ -101,6 +101,11 @@ impl Load {
         self.fds = self.fds.saturating_sub(less.fds);
     }
 
+    #[inline]
+    fn is_nothing(self) -> bool {
+        self.messages | self.bytes | self.fds == 0
+    }
+
     /// Whether there is as much as in a share of what may be there.
     fn fills(self, share: Load) -> bool {
         self.messages >= share.messages || self.bytes >= share.bytes || self.fds >= share.fds
@@ -161,6 +166,12 @@ impl Flow {
 
     pub(crate) fn policy(&self) -> Policy {
         self.limits.policy
+    }
+
+    /// There is too much, and whoever receives first is to be told.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.is_some()
     }
 
     /// What was too much, for whoever receives first.
@@ -362,7 +373,12 @@ impl<C: Connector> Core<C> {
     }
 
     /// Whether a peer may be read; if not, it is read no more until some of what waits has been received.
+    #[inline]
     pub(crate) fn admits(&mut self, number: u64, sending: bool) -> bool {
+        self.flow.all.is_nothing() || self.admits_one_more(number, sending)
+    }
+
+    fn admits_one_more(&mut self, number: u64, sending: bool) -> bool {
         let whole = self.flow.whole();
         if !self.flow.all.fills(whole) {
             return true;
@@ -383,6 +399,7 @@ impl<C: Connector> Core<C> {
     }
 
     /// Whether many may be read from a peer without looking.
+    #[inline]
     pub(crate) fn is_limited(&self) -> bool {
         self.flow.counts
     }
@@ -400,7 +417,14 @@ impl<C: Connector> Core<C> {
     }
 
     /// Reads those again that may be read: past their share, for one who waits for room.
+    #[inline]
     pub(crate) fn resume_all(&mut self, sending: bool) {
+        if !self.flow.paused.is_empty() {
+            self.resume_those_admitted(sending);
+        }
+    }
+
+    fn resume_those_admitted(&mut self, sending: bool) {
         for number in self.flow.paused.clone() {
             if self.admits(number, sending) {
                 self.resume(number);

@@ -112,6 +112,16 @@ impl<C> Hold<C> {
         matches!(self, Hold::Shared(shared) if !shared.is_of_this_process())
     }
 
+    /// The connections, if no other thread has them.
+    #[inline]
+    pub(crate) fn alone_mut(&mut self) -> Option<&mut Core<C>> {
+        match self {
+            Hold::Alone(core) => core.as_deref_mut(),
+            Hold::Shared(_) => None,
+        }
+    }
+
+    #[inline]
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self, Hold::Shared(_))
     }

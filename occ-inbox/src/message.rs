@@ -43,6 +43,7 @@ impl Message {
     }
 
     /// A message that arrived from `from` in one datagram.
+    #[inline]
     pub(crate) fn whole(from: Pid, sent: Sent) -> Message {
         Message {
             from,
@@ -157,6 +158,7 @@ impl Message {
     }
 
     /// Descriptors that it holds.
+    #[inline]
     pub(crate) fn fds(&self) -> u64 {
         match &self.content {
             Content::Whole(envelope) => {
@@ -172,15 +174,17 @@ impl Message {
     }
 
     /// From another process, in memory, without descriptors.
+    #[inline]
     pub(crate) fn is_sent(&self) -> bool {
         matches!(self.content, Content::Sent(_))
     }
 
-    /// What is left of it once its value has been decoded.
-    pub(crate) fn into_sent(self) -> Option<Sent> {
+    /// What is left of it once its value has been decoded, if that is much.
+    #[inline]
+    pub(crate) fn into_large(self) -> Option<Sent> {
         match self.content {
-            Content::Sent(sent) => Some(sent),
-            Content::Whole(_) | Content::System { .. } => None,
+            Content::Sent(sent) if sent.is_large() => Some(sent),
+            Content::Sent(_) | Content::Whole(_) | Content::System { .. } => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! One connection, and all of them by number and by name.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::OwnedFd;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 
 use occ_sck::{
-    Assembler, Deadline, FrameError, Header, Limits, Packet, ReceiveError, Received, Socket, kind,
+    Assembler, Deadline, FrameError, Header, Limits, Packet, ReceiveError, Received, SendError,
+    Socket, kind,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::Shutdown;
@@ -28,6 +30,10 @@ const NO_ROOM: u8 = kind::USER + 1;
 
 /// The kind of the frame that says whether senders are to wait for room: a `bool`.
 const WAITS: u8 = kind::USER + 2;
+
+/// The kind of the frame that says: from here on, descriptors may come. Those that come on a connection before it are closed, so
+/// that messages without any, which are most, are received without a look for them.
+const FDS: u8 = kind::USER + 4;
 
 /// A connection with another process.
 #[derive(Debug)]
@@ -60,9 +66,11 @@ pub(crate) struct Peer {
     pub(crate) has_more: bool,
     /// What came last on it was short, and so is likely to be what comes next.
     sends_short: bool,
-    /// Descriptors have come on it. In a batch all of them are taken before the first is used, and there may not be room
-    /// for as many.
+    /// It has said that descriptors may come on it. In a batch all of them would be taken before the first is used, and there
+    /// may not be room for as many.
     passes_fds: bool,
+    /// It has been told the same of us.
+    pub(crate) told_of_fds: bool,
     /// A datagram was lost with its descriptors, and what follows may be the rest of its message.
     amid_lost: bool,
 }
@@ -118,6 +126,7 @@ impl Peer {
             has_more: false,
             sends_short: false,
             passes_fds: false,
+            told_of_fds: false,
             amid_lost: false,
         }
     }
@@ -131,7 +140,12 @@ impl Peer {
     /// Receives one datagram, without waiting.
     pub(crate) fn receive(&mut self, intake: &mut Intake) -> Arrival {
         let mut fds: Vec<OwnedFd> = Vec::new();
-        let len = match self.socket.receive(intake.room(), &mut fds, Deadline::Now) {
+        let received = if self.passes_fds {
+            self.socket.receive(intake.room(), &mut fds, Deadline::Now)
+        } else {
+            self.socket.receive_bytes(intake.room())
+        };
+        let len = match received {
             Ok(Received::Datagram { len, .. }) => len,
             Ok(Received::Nothing) => return Arrival::Nothing,
             Ok(Received::Closed) => return Arrival::Ended(Ending::Closed),
@@ -143,18 +157,17 @@ impl Peer {
             Err(error) => return Arrival::Ended(Ending::Broken(error.into())),
         };
         intake.count(len);
+        if let Some(header) = self.whole(intake.datagram(len))
+            && fds.is_empty()
+        {
+            return Arrival::Message(Message::whole(self.pid, intake.take(&header, len)));
+        }
         if self.begins_long(intake.datagram(len))
             && let Some(body) = intake.body()
         {
             self.assembler.lend(body);
         }
-        let datagram = intake.datagram(len);
-        match self.whole(datagram) {
-            Some(header) if fds.is_empty() => {
-                Arrival::Message(Message::whole(self.pid, intake.take(&header, len)))
-            }
-            _ => self.assemble(datagram, fds),
-        }
+        self.assemble(intake.datagram(len), fds)
     }
 
     /// Receives as many datagrams as fit into a batch, without waiting, up to one that ends the connection.
@@ -170,8 +183,11 @@ impl Peer {
         let full = batch.is_full();
         for datagram in batch.drain() {
             let arrival = match datagram {
-                Ok((datagram, fds)) => {
+                Ok((datagram, mut fds)) => {
                     *counted += datagram.len() as u64;
+                    if !self.passes_fds {
+                        fds.clear();
+                    }
                     match self.whole(datagram) {
                         Some(header) if fds.is_empty() => Arrival::Message(Message::whole(
                             self.pid,
@@ -200,18 +216,19 @@ impl Peer {
     }
 
     /// The header of a message that is whole, as most are.
+    #[inline]
     fn whole(&mut self, datagram: &[u8]) -> Option<Header> {
         self.sends_short = datagram.len() <= SHORT;
         if self.assembler.is_partial() {
             return None;
         }
-        let (header, _, _) = Header::parse(datagram).ok()?;
-        let whole = (header.kind, header.parts, header.flags) == (kind::USER, 1, 0);
-        self.amid_lost &= !whole;
-        whole.then_some(header)
+        let header = Header::parse_whole(datagram).filter(|header| header.kind == kind::USER)?;
+        self.amid_lost = false;
+        Some(header)
     }
 
     /// Whether it is the first of several parts.
+    #[inline]
     fn begins_long(&self, datagram: &[u8]) -> bool {
         datagram.len() > SHORT
             && !self.assembler.is_partial()
@@ -220,7 +237,6 @@ impl Peer {
 
     /// A datagram is lost with its descriptors. Those come with the first part of a message.
     fn lose(&mut self) -> Arrival {
-        self.passes_fds = true;
         self.amid_lost = true;
         Arrival::Lost
     }
@@ -234,7 +250,6 @@ impl Peer {
 
     /// Any other datagram.
     fn assemble(&mut self, datagram: &[u8], fds: Vec<OwnedFd>) -> Arrival {
-        self.passes_fds |= !fds.is_empty();
         if self.is_of_lost(datagram) {
             return Arrival::Part;
         }
@@ -254,6 +269,10 @@ impl Peer {
                     }
                     Err(error) => Arrival::Ended(Ending::Broken(error.into())),
                 },
+                FDS => {
+                    self.passes_fds = true;
+                    Arrival::Part
+                }
                 // Control comes from the coordinator alone, on its own socket.
                 kind => Arrival::Ended(Ending::Broken(Stray { kind }.into())),
             },
@@ -282,12 +301,22 @@ impl Peer {
         }
     }
 
+    /// Tells the peer that descriptors may come.
+    ///
+    /// # Errors
+    ///
+    /// As [`Packet::send_part`], and the peer has not been told.
+    pub(crate) fn tell_of_fds(socket: &Socket) -> Result<(), SendError> {
+        let packet = Packet::of(FDS, &()).map_err(SendError::Encode)?;
+        packet.send_part(0, socket, &[], Deadline::Now)
+    }
+
     /// In the middle of a message.
     pub(crate) fn is_within(&self) -> bool {
         self.assembler.is_partial()
     }
 
-    /// Descriptors have come on it.
+    /// Descriptors may come on it.
     pub(crate) fn passes_fds(&self) -> bool {
         self.passes_fds
     }
@@ -328,6 +357,8 @@ pub(crate) struct Peers {
     places: Vec<Place>,
     free: Vec<u32>,
     numbers: HashMap<Pid, u64, BuildHasherDefault<PidHasher>>,
+    /// The one that was looked for last: mostly it is the next, too.
+    found: Cell<Option<(Pid, u64)>>,
     begun: u64,
 }
 
@@ -343,6 +374,7 @@ impl Peers {
         let pid = peer.pid;
         let number = self.place(peer);
         self.numbers.insert(pid, number);
+        self.found.set(None);
         number
     }
 
@@ -377,7 +409,22 @@ impl Peers {
 
     #[inline]
     pub(crate) fn number(&self, pid: Pid) -> Option<u64> {
-        self.numbers.get(&pid).copied()
+        match self.found.get() {
+            Some((found, number)) if found == pid => Some(number),
+            _ => self.look_for(pid),
+        }
+    }
+
+    fn look_for(&self, pid: Pid) -> Option<u64> {
+        let number = self.numbers.get(&pid).copied()?;
+        self.found.set(Some((pid, number)));
+        Some(number)
+    }
+
+    /// The connection with a process that is sent on.
+    #[inline]
+    pub(crate) fn of(&self, pid: Pid) -> Option<&Peer> {
+        self.get(self.number(pid)?)
     }
 
     #[inline]
@@ -389,6 +436,7 @@ impl Peers {
             .filter(|_| place.used == (number >> 32) as u32)
     }
 
+    #[inline]
     pub(crate) fn get(&self, number: u64) -> Option<&Peer> {
         let place = self.places.get(number as u32 as usize)?;
         place
@@ -427,6 +475,7 @@ impl Peers {
         self.free.push(index);
         if !peer.beside {
             self.numbers.remove(&peer.pid);
+            self.found.set(None);
         }
         Some(peer)
     }

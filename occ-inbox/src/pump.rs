@@ -72,12 +72,23 @@ impl<C: Connector> Inbox<C> {
     ///
     /// The system is down and the queue as full as it will ever be.
     pub(crate) fn pump(&mut self, deadline: Deadline) -> Result<bool, ReceiveError> {
+        let came = self.bring_in(deadline);
+        self.collect();
+        came
+    }
+
+    /// Brings what has arrived into memory, as [`Inbox::pump`] does, but not into the queue.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn bring_in(&mut self, deadline: Deadline) -> Result<bool, ReceiveError> {
         let turn = if self.streaming {
             Turn::Stream
         } else {
             Turn::Answer
         };
-        self.pump_by(deadline, turn)
+        self.site().pump(deadline, turn)
     }
 
     /// Brings in what is here now, and of what arrives meanwhile no more than a little: whoever is past
@@ -246,6 +257,14 @@ impl<C: Connector> Core<C> {
         room.len() == descriptors
     }
 
+    /// Bytes that can be received on a connection now, or some.
+    fn bytes_there(&self, number: u64) -> u64 {
+        let peer = self.peers.get(number);
+        peer.map_or(0, |peer| {
+            rustix::io::ioctl_fionread(&*peer.socket).unwrap_or(STREAM)
+        })
+    }
+
     /// Brings in what a connection holds, as much as its turn is.
     pub(crate) fn take_turn(&mut self, number: u64, turn: Turn) -> Look {
         self.last = Some(number);
@@ -257,12 +276,9 @@ impl<C: Connector> Core<C> {
     }
 
     fn take_some(&mut self, number: u64, turn: Turn) -> Look {
-        let Some(peer) = self.peers.get_mut(number) else {
-            return Look::Nothing;
-        };
         let bytes = match turn {
             Turn::Answer | Turn::Stream | Turn::Sender => STREAM,
-            Turn::All => rustix::io::ioctl_fionread(&*peer.socket).unwrap_or(STREAM),
+            Turn::All => self.bytes_there(number),
         };
         let until = self.intake.received().saturating_add(bytes);
         let mut datagrams = turn.datagrams();
@@ -302,6 +318,7 @@ impl<C: Connector> Core<C> {
 }
 
 /// What follows from what a look found.
+#[inline]
 pub(crate) fn accept(arrivals: &mut Arrivals, from: Pid, arrival: Arrival) -> Look {
     match arrival {
         Arrival::Message(message) => arrivals.push(message),

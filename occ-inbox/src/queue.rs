@@ -175,6 +175,7 @@ impl Queue {
         self.held += 1;
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.held
     }

@@ -51,10 +51,39 @@ impl<C: Connector> Inbox<C> {
 
     pub(crate) fn one<T: Receive>(&mut self, scan: Scan) -> Result<Option<T>, ReceiveError> {
         let keys = keys_of::<C, T>();
-        let found = self.wait_for(scan, Wanted::OneOf(&keys[..kinds_of_key::<C>()]), |_| {
-            Some(())
-        })?;
+        let keys = &keys[..kinds_of_key::<C>()];
+        if let Some(message) = self.first_to_come(scan.deadline, keys)? {
+            return self.decode(message).map(Some);
+        }
+        let found = self.wait_for(scan, Wanted::OneOf(keys), |_| Some(()))?;
         found.map(|(held, ())| self.value_of(held)).transpose()
+    }
+
+    /// The first message to come, where nothing waits and it is what is asked for. So it is mostly, and then it need not go through
+    /// the queue. Waits for it, if there is no limit.
+    #[inline]
+    fn first_to_come(
+        &mut self,
+        deadline: Deadline,
+        keys: &[TypeKey],
+    ) -> Result<Option<Message>, ReceiveError> {
+        let mut looked = false;
+        while self.queue.len() == 0
+            && let Some(core) = self.hold.alone_mut()
+            && !core.flow.is_over()
+        {
+            if let Some(message) = core.arrivals.take_first(keys) {
+                core.release(&message);
+                return Ok(Some(message));
+            }
+            if looked || !core.arrivals.is_empty() || deadline != Deadline::Never {
+                break;
+            }
+            looked = true;
+            self.bring_in(deadline)?;
+            self.streaming = true;
+        }
+        Ok(None)
     }
 
     /// Receives the oldest `T` that `accept` says yes to; waits for one. A panic in `accept` loses
@@ -278,9 +307,10 @@ impl<C: Connector> Inbox<C> {
             })
     }
 
-    /// The memory of a message is used again.
+    /// The memory of a long message is used again.
+    #[inline]
     fn give_back(&mut self, message: Message) {
-        if let Some(sent) = message.into_sent() {
+        if let Some(sent) = message.into_large() {
             self.hold.core().intake.give_back(sent);
         }
     }

@@ -12,6 +12,7 @@ use crate::core::Core;
 use crate::error::{ReceiveError, SendError};
 use crate::inbox::Inbox;
 use crate::message::Message;
+use crate::peer::Peer;
 use crate::pid::Pid;
 use crate::pump::Turn;
 use crate::site::Site;
@@ -37,8 +38,8 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    /// When a connection must have been asked for. Room for the question is as any other room.
-    fn asked_by(self) -> Deadline {
+    /// When it must have been sent, and a connection for it asked for: room for the question is as any other room.
+    fn by(self) -> Deadline {
         match self {
             Way::Parts => Deadline::Never,
             Way::Whole(deadline) => deadline,
@@ -131,7 +132,22 @@ impl<C: Connector> Site<'_, C> {
         if C::BY_ADDRESS {
             packet.key_by_name();
         }
+        if self.send_at_once(to, packet) {
+            return Ok(());
+        }
         self.send_packet(to, value, packet, way)
+    }
+
+    /// Sends a short message to somebody who has room for it on a connection that is there, as most have. All else is not
+    /// tried.
+    #[inline]
+    fn send_at_once(&mut self, to: Pid, packet: &Packet) -> bool {
+        let core = self.core();
+        if core.down || to == core.me {
+            return false;
+        }
+        let peer = core.peers.of(to);
+        peer.is_some_and(|peer| peer.sender.is_none() && packet.send_at_once(&peer.socket))
     }
 
     fn send_packet<T: Term>(
@@ -159,7 +175,14 @@ impl<C: Connector> Site<'_, C> {
                 None => self.connect(to, way)?,
             };
             let rejects = packet.parts() > 1 && self.core().rejects(number);
+            let in_file = packet.parts() > 1 && (rejects || matches!(way, Way::Whole(_)));
+            let told = if in_file || packet.fds() > 0 {
+                self.tell_of_fds(to, number, if rejects { Deadline::Now } else { way.by() })?
+            } else {
+                Sending::Done
+            };
             let sending = match way {
+                _ if told == Sending::Ended => told,
                 // What cannot be taken back must not wait half-way.
                 Way::Parts if rejects => {
                     self.send_whole((to, number), value, packet, &mut blob, Deadline::Now)?
@@ -180,6 +203,24 @@ impl<C: Connector> Site<'_, C> {
                 }
             }
         }
+    }
+
+    /// Tells the peer that descriptors may come, once. A message that is not sent after all takes nothing of that back.
+    fn tell_of_fds(
+        &mut self,
+        to: Pid,
+        number: u64,
+        deadline: Deadline,
+    ) -> Result<Sending, SendError> {
+        let told = |core: &Core<C>| core.peers.get(number).is_none_or(|peer| peer.told_of_fds);
+        if told(&self.core()) {
+            return Ok(Sending::Done);
+        }
+        let sending = self.transmit(to, number, deadline, None, Peer::tell_of_fds)?;
+        if let Some(peer) = self.core().peers.get_mut(number) {
+            peer.told_of_fds |= sending == Sending::Done;
+        }
+        Ok(sending)
     }
 
     /// In one datagram, by way of a memory file if it is long.
@@ -466,7 +507,7 @@ impl<C: Connector> Site<'_, C> {
         }
         drop(core);
         let mut standing = Standing::New;
-        let asked = self.attend_until_said(way.asked_by(), |core| {
+        let asked = self.attend_until_said(way.by(), |core| {
             standing = core.standing.get(&to).copied().unwrap_or(Standing::New);
             request(core, ask, to, standing)
         });

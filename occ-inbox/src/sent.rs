@@ -90,6 +90,12 @@ impl Sent {
         self.payload.len() as u64
     }
 
+    /// It has memory that is good for the next.
+    #[inline]
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes.capacity() >= MAX_DATAGRAM
+    }
+
     /// True when a `T` was sent; by its name alone, if that is all that the sender said.
     #[inline]
     pub(crate) fn is<T: 'static>(&self) -> bool {
@@ -132,14 +138,21 @@ pub(crate) struct Intake {
 
 impl Intake {
     /// Room for the next datagram.
+    #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.buffer.is_empty() {
-            self.buffer = self.spare.pop().unwrap_or_else(occ_sck::room);
+            self.make_room();
         }
         &mut self.buffer[..MAX_DATAGRAM]
     }
 
+    #[cold]
+    fn make_room(&mut self) {
+        self.buffer = self.spare.pop().unwrap_or_else(occ_sck::room);
+    }
+
     /// The datagram that has just been received.
+    #[inline]
     pub(crate) fn datagram(&self, len: usize) -> &[u8] {
         &self.buffer[..len]
     }
@@ -150,11 +163,13 @@ impl Intake {
     }
 
     /// Counts what has been received.
+    #[inline]
     pub(crate) fn count(&mut self, len: usize) {
         self.received += len as u64;
     }
 
     /// How many bytes have ever been received.
+    #[inline]
     pub(crate) fn received(&self) -> u64 {
         self.received
     }
@@ -164,6 +179,10 @@ impl Intake {
         if len < KEPT {
             return Sent::copied(header, self.datagram(len));
         }
+        self.take_all(header, len)
+    }
+
+    fn take_all(&mut self, header: &Header, len: usize) -> Sent {
         let name = HEADER..HEADER + usize::from(header.name_len);
         Sent {
             key: header.key,
@@ -179,6 +198,7 @@ impl Intake {
     }
 
     /// Takes back the memory of a message that nobody needs any more.
+    #[cold]
     pub(crate) fn give_back(&mut self, sent: Sent) {
         if BODY.contains(&sent.bytes.capacity()) {
             self.body = Some(sent.bytes);

@@ -23,6 +23,9 @@ const ORDINARY: Pid = pid(3);
 /// The kind of the frame with which a peer says that it has no room.
 const NO_ROOM: u8 = kind::USER + 1;
 
+/// The kind of the frame with which a peer says that descriptors may come. Those that come before it are closed.
+const FDS: u8 = kind::USER + 4;
+
 const fn pid(serial: u64) -> Pid {
     Pid {
         node: 0,
@@ -56,6 +59,10 @@ fn exchange(traffic: &Traffic) -> Result<String, String> {
     let wired = Wired::new([(STRANGE, theirs), (ORDINARY, others)]).map_err(failed)?;
     let mut inbox = Inbox::new(ME, wired).map_err(failed)?;
 
+    let announced = traffic.len().is_multiple_of(2);
+    if announced {
+        announce_fds(&strange)?;
+    }
     let mut sent = Traffic::new();
     let mut numbers = 0_u64;
     for datagram in traffic {
@@ -78,7 +85,7 @@ fn exchange(traffic: &Traffic) -> Result<String, String> {
     if sent.len().is_multiple_of(2) && !has_empty {
         drop(strange);
     }
-    let expected = expected(&sent)?;
+    let expected = expected(&sent, announced)?;
     drain(&mut inbox, Some(&expected), Some(numbers))
 }
 
@@ -113,15 +120,23 @@ fn say(socket: &Socket, number: u64) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-/// What comes out of the decoders.
-fn expected(sent: &Traffic) -> Result<Expected, String> {
+fn announce_fds(socket: &Socket) -> Result<(), String> {
+    let packet = Packet::of(FDS, &()).map_err(|error| error.to_string())?;
+    packet
+        .send_part(0, socket, &[], Deadline::Now)
+        .map_err(|error| error.to_string())
+}
+
+/// What comes out of the decoders. `announced`: it was said at first that descriptors may come.
+fn expected(sent: &Traffic, mut announced: bool) -> Result<Expected, String> {
     let mut assembler = Assembler::new(Limits::default());
     let mut expected = Expected {
         names: Vec::new(),
         is_broken: false,
     };
     for datagram in sent {
-        let fds: Result<Vec<OwnedFd>, _> = datagram.gifts.iter().map(|gift| gift.open()).collect();
+        let gifts = datagram.gifts.iter().filter(|_| announced);
+        let fds: Result<Vec<OwnedFd>, _> = gifts.map(|gift| gift.open()).collect();
         let fds = fds.map_err(|error| format!("no descriptor: {error}"))?;
         // Longer than any, or empty: the socket's own affair.
         let is_datagram = (1..=MAX_DATAGRAM).contains(&datagram.bytes.len());
@@ -132,6 +147,10 @@ fn expected(sent: &Traffic) -> Result<Expected, String> {
         };
         match pushed {
             Some(None) => continue,
+            Some(Some(envelope)) if envelope.kind == FDS => {
+                announced = true;
+                continue;
+            }
             Some(Some(envelope)) if envelope.kind == kind::USER => {
                 expected.names.push(name_of(&envelope));
                 continue;
@@ -218,9 +237,10 @@ mod tests {
             ("00*0", 0, true),
             ("00*70000", 0, true),
             ("frame 0 @u64 : 05 +null", 1, false),
+            ("frame 4 @unit :\nframe 0 @u64 : 05 +null", 1, false),
         ] {
             let traffic = parse(text, &Symbols::new()).unwrap();
-            let expected = expected(&traffic).unwrap();
+            let expected = expected(&traffic, false).unwrap();
             assert_eq!(
                 (expected.names.len(), expected.is_broken),
                 (names, is_broken),

@@ -1,21 +1,23 @@
 //! A process that has no file descriptor left: whatever is lost for it is told, and everything else goes on.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::io::{PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use occ_inbox::{
-    Bytes, Deadline, Event, Inbox, InboxLimits, ReceiveError, Refusal, SendError, Socket, Standing,
+    Bytes, Deadline, Event, Fd, Inbox, InboxLimits, ReceiveError, Refusal, SendError, Socket,
+    Standing,
 };
-use occ_sck::PART;
+use occ_sck::{PART, Received};
 use occ_test_support::{LIMIT, within};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::script::Script;
 use crate::switchboard::{Ask, Line, Tell, next, say};
-use crate::{assert_empty, drain, one_and_two, pid, put, put_whole};
+use crate::{FDS, announce_fds, assert_empty, drain, one_and_two, pid, put, put_whole};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -354,6 +356,7 @@ fn descriptors_that_nobody_asked_for_are_closed_with_their_message() {
         let before = occ_test_support::fds::OpenFds::now();
         let short = occ_sck::Packet::of(0, &1_u8).unwrap();
         let long = occ_sck::Packet::of(0, &long()).unwrap();
+        announce_fds(&two);
         for _ in 0..10 {
             short
                 .send_part(0, &two, &[file.as_fd(); 20], Deadline::Now)
@@ -422,5 +425,164 @@ fn of_a_stream_that_descriptors_run_out_for_no_more_than_a_batch_is_lost_and_tol
             }
         }
         assert!(lost < 16, "{lost}");
+    }));
+}
+
+/// The end of a pipe that is sent stays open for as long as anybody has it.
+fn pipe() -> (PipeReader, OwnedFd) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    (reader, writer.into())
+}
+
+fn is_closed_everywhere(mut reader: PipeReader) -> bool {
+    reader.read(&mut [0]).unwrap() == 0
+}
+
+/// A peer that does not say that descriptors may come cannot fill our table, one by one or in a batch.
+#[test]
+fn descriptors_that_were_not_announced_are_closed_and_the_message_is_what_is_left() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        for shorts in [0_u32, 200] {
+            let (mut one, two) = one_and_two();
+            (0..shorts).for_each(|number| put(&two, &number));
+            let before = occ_test_support::fds::OpenFds::now();
+            let (reader, writer) = pipe();
+            let short = occ_sck::Packet::of(0, &1_u8).unwrap();
+            for _ in 0..20 {
+                short
+                    .send_part(0, &two, &[writer.as_fd(); 20], Deadline::Now)
+                    .unwrap();
+            }
+            let (named, mut its) = pipe_in_a_value();
+            its.send_part(0, &two, &[], Deadline::Now).unwrap();
+            its.close_fds();
+            drop(writer);
+            for number in 0..shorts {
+                assert_eq!(one.receive::<u32>().unwrap(), number);
+            }
+            for _ in 0..20 {
+                assert_eq!(one.receive::<u8>().unwrap(), 1);
+            }
+            assert!(is_closed_everywhere(reader));
+            let error = one.receive::<Fd<OwnedFd>>().unwrap_err();
+            assert!(matches!(error, ReceiveError::Undecodable { .. }), "{error}");
+            assert!(is_closed_everywhere(named));
+            let changes = before.changes(&occ_test_support::fds::OpenFds::now());
+            assert!(changes.is_empty(), "{changes:?}");
+
+            // Once they are announced they come.
+            let (reader, writer) = pipe();
+            put(&two, &Fd(writer));
+            let theirs = one.receive::<Fd<OwnedFd>>().unwrap();
+            rustix::io::write(&*theirs, b"x").unwrap();
+            drop(theirs);
+            let mut text = String::new();
+            (&reader).read_to_string(&mut text).unwrap();
+            assert_eq!(text, "x");
+        }
+    }));
+}
+
+fn pipe_in_a_value() -> (PipeReader, occ_sck::Packet) {
+    let (reader, writer) = pipe();
+    (reader, occ_sck::Packet::of(0, &Fd(writer)).unwrap())
+}
+
+/// What a peer sees of it: the kinds of what has come, and how many descriptors came with each.
+fn kinds(socket: &Socket) -> Vec<(u8, usize)> {
+    let mut kinds = Vec::new();
+    loop {
+        let (mut room, mut fds) = (occ_sck::room(), Vec::new());
+        match socket.receive(&mut room, &mut fds, Deadline::Now).unwrap() {
+            Received::Datagram { .. } => kinds.push((room[0], fds.len())),
+            Received::Nothing | Received::Closed => return kinds,
+        }
+    }
+}
+
+#[test]
+fn that_descriptors_may_come_is_said_once_and_before_the_first() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        one.send(pid(2), &1_u8).unwrap();
+        assert_eq!(kinds(&two), [(0, 0)]);
+        let (_reader, writer) = pipe();
+        let writer = Fd(writer);
+        one.send(pid(2), &writer).unwrap();
+        one.send(pid(2), &2_u8).unwrap();
+        one.try_send(pid(2), &writer).unwrap();
+        assert_eq!(kinds(&two), [(FDS, 0), (0, 1), (0, 0), (0, 1)]);
+
+        // A long message that may not wait is one that has a descriptor.
+        let three = one.connector().connect(3);
+        one.attend(Deadline::Now).unwrap();
+        one.try_send(pid(3), &long()).unwrap();
+        one.try_send(pid(3), &long()).unwrap();
+        assert_eq!(kinds(&three), [(FDS, 0), (0, 1), (0, 1)]);
+    }));
+}
+
+/// The announcement and the message are two datagrams, and there may be room for the one alone.
+#[test]
+fn where_there_is_room_for_the_announcement_alone_nothing_else_is_sent() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let (reader, writer) = pipe();
+        let writer = Fd(writer);
+        while one.try_send(pid(2), &0_u8).is_ok() {}
+        let full = one.try_send(pid(2), &writer);
+        assert!(matches!(full, Err(SendError::Full { .. })), "{full:?}");
+        // Room is made datagram by datagram.
+        let mut sent = 0;
+        let mut seen = Vec::new();
+        while sent == 0 {
+            let (mut room, mut fds) = (occ_sck::room(), Vec::new());
+            two.receive(&mut room, &mut fds, Deadline::Now).unwrap();
+            seen.push((room[0], fds.len()));
+            sent += u32::from(one.try_send(pid(2), &writer).is_ok());
+        }
+        seen.extend(kinds(&two));
+        seen.retain(|datagram| *datagram != (0, 0));
+        assert_eq!(seen, [(FDS, 0), (0, 1)]);
+        drop(writer);
+        assert!(is_closed_everywhere(reader));
+    }));
+}
+
+/// Who dies between the two leaves nothing but its end.
+#[test]
+fn who_announces_descriptors_and_sends_none_is_received_from_as_before() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let before = occ_test_support::fds::OpenFds::now();
+        announce_fds(&two);
+        for number in 0..200_u32 {
+            put(&two, &number);
+        }
+        for number in 0..200 {
+            assert_eq!(one.receive::<u32>().unwrap(), number);
+        }
+        announce_fds(&two);
+        two.close();
+        assert_empty(&mut one);
+        let changes = before.changes(&occ_test_support::fds::OpenFds::now());
+        // Both ends of the connection are no more.
+        assert!(changes.len() <= 2, "{changes:?}");
+    }));
+}
+
+#[test]
+fn on_a_new_connection_it_is_said_anew() {
+    occ_test_support::isolated!(|| within(LIMIT, || {
+        let (mut one, two) = one_and_two();
+        let (_reader, writer) = pipe();
+        let writer = Fd(writer);
+        one.send(pid(2), &writer).unwrap();
+        assert_eq!(kinds(&two), [(FDS, 0), (0, 1)]);
+        // The connector makes another in its place.
+        let again = one.connector().connect(2);
+        one.attend(Deadline::Now).unwrap();
+        one.send(pid(2), &writer).unwrap();
+        assert_eq!(kinds(&again), [(FDS, 0), (0, 1)]);
     }));
 }

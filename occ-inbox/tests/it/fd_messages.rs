@@ -13,7 +13,7 @@ use occ_test_support::{LIMIT, within};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::{one_and_two, pid, put};
+use crate::{announce_fds, one_and_two, pid, put};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -111,6 +111,7 @@ fn the_descriptors_of_a_message_that_cannot_be_decoded_are_closed() {
         // It names a descriptor that has not come, besides one that has.
         let key = TypeKey::of::<(Fd<File>, Fd<File>)>();
         let packet = Packet::raw(kind::USER, key, "two files", &[0, 1]);
+        announce_fds(&two);
         packet
             .send_part(0, &two, &[write.as_fd()], Deadline::Now)
             .unwrap();
@@ -239,6 +240,7 @@ fn a_long_message_whose_descriptor_is_lost_takes_none_of_the_others_with_it() {
             }
         };
         put(&two, &1_u32);
+        announce_fds(&two);
         put_long();
         put(&two, &2_u32);
         let mut exhausted = Vec::new();

@@ -62,9 +62,21 @@ fn one_and_two() -> (Inbox<Script>, Socket) {
     (one, two)
 }
 
+/// Says that descriptors may come, as an inbox does once before it sends some.
+fn announce_fds(socket: &Socket) {
+    let packet = Packet::of(FDS, &()).unwrap();
+    packet.send_part(0, socket, &[], Deadline::Never).unwrap();
+}
+
+/// The kind of that frame.
+const FDS: u8 = kind::USER + 4;
+
 /// Sends as a process does that has no inbox.
 fn put<T: Term>(socket: &Socket, value: &T) {
     let packet = Packet::of(kind::USER, value).unwrap();
+    if packet.fds() > 0 {
+        announce_fds(socket);
+    }
     for part in 0..packet.parts() {
         packet
             .send_part(part, socket, &[], Deadline::Never)
@@ -75,6 +87,7 @@ fn put<T: Term>(socket: &Socket, value: &T) {
 /// Sends a long value in a memory file, so that one descriptor goes with it.
 fn put_whole<T: Term>(socket: &Socket, value: &T) {
     let packet = Packet::of(kind::USER, value).unwrap();
+    announce_fds(socket);
     packet.send_whole(socket, &[], Deadline::Never).unwrap();
 }
 
