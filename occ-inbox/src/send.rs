@@ -146,8 +146,12 @@ impl<C: Connector> Site<'_, C> {
         if core.down || to == core.me {
             return false;
         }
-        let peer = core.peers.of(to);
-        peer.is_some_and(|peer| peer.sender.is_none() && packet.send_at_once(&peer.socket))
+        let peer = core.peers.of(to).filter(|peer| peer.sender.is_none());
+        let sent = peer.filter(|peer| packet.send_at_once(&peer.socket));
+        if let Some(peer) = sent {
+            core.tally.sent(peer.tally);
+        }
+        sent.is_some()
     }
 
     fn send_packet<T: Term>(
@@ -193,7 +197,12 @@ impl<C: Connector> Site<'_, C> {
                 }
             };
             match sending {
-                Sending::Done => return Ok(()),
+                Sending::Done => {
+                    let core = self.core();
+                    let tally = core.peers.get(number).and_then(|peer| peer.tally);
+                    core.tally.sent(tally);
+                    return Ok(());
+                }
                 // It takes every connection, and ends it: no inbox, or one that never has time for us.
                 Sending::Ended if ended == AGAIN => return Err(SendError::NoInbox { to }),
                 // There may be a new one already, and then the message goes on that.
@@ -279,12 +288,7 @@ impl<C: Connector> Site<'_, C> {
             }
         });
         match sent {
-            Ok(()) => {
-                message.is_half = false;
-                let core = message.site.core();
-                let tally = core.peers.get(number).and_then(|peer| peer.tally);
-                core.tally.sent(tally);
-            }
+            Ok(()) => message.is_half = false,
             Err(Stopped::Ended) => return Ok(Sending::Ended),
             Err(Stopped::Failed(error)) => return Err(error),
         }
@@ -349,13 +353,7 @@ impl<C: Connector> Site<'_, C> {
                 Err(occ_sck::SendError::Full)
             };
             match sent {
-                Ok(()) => {
-                    if turn.is_none() {
-                        let tally = peer.tally;
-                        core.tally.sent(tally);
-                    }
-                    return Ok(Sending::Done);
-                }
+                Ok(()) => return Ok(Sending::Done),
                 Err(occ_sck::SendError::Full) if deadline.passed() => {
                     return Err(SendError::Full { to });
                 }
