@@ -250,6 +250,7 @@ fn a_message_for_some_of_whose_descriptors_there_is_no_room_is_lost_and_nothing_
             });
             let file = File::open("/dev/null").unwrap();
             let before = occ_test_support::fds::OpenFds::now();
+            announce_fds(&two);
             let mut exhausted = Exhausted::now();
             exhausted.release(5);
             for round in 0..10_u32 {
