@@ -33,8 +33,7 @@
 //! - [`send`], [`try_send`], [`send_timeout`], from other threads by a [`handle`]; [`receive`](fn@receive) and its kin, and [`receive!`] for whichever comes first of
 //!   several types.
 //! - [`inbox_info`] says what waits in the inbox, and [`limit_inbox`] how much may.
-//! - Who has an event loop already waits in that: `occ_core::current::with` gives the process that the calling thread is, and its
-//!   `Process::inbox` has a descriptor (`AsFd`) that is readable when something has come, and a `tick` that brings it in.
+//! - Who has an event loop already waits in that: [`inbox_fd`] is readable when something has come, and [`tick`] brings it in.
 //! - [`exit`], [`fail`] and [`fail_with`] end the calling process with a value or an error from anywhere in it.
 //!
 //! The free functions act on the process that the calling thread is. Each is also a method of a handle in `occ-core`, for
@@ -51,9 +50,9 @@ mod system;
 
 pub use addr::{spawn_addr, spawn_addr_monitor};
 pub use messages::{
-    flush, handle, inbox_info, limit_inbox, make_ref, receive, receive_any, receive_any_timeout,
-    receive_map, receive_map_timeout, receive_timeout, receive_where, receive_where_timeout, send,
-    send_timeout, spin, try_send,
+    flush, handle, inbox_fd, inbox_info, limit_inbox, make_ref, receive, receive_any,
+    receive_any_timeout, receive_map, receive_map_timeout, receive_timeout, receive_where,
+    receive_where_timeout, send, send_timeout, spin, tick, try_send,
 };
 pub use processes::{
     demonitor, kill, monitor, os_pid, processes, self_pid, spawn, spawn_exe, spawn_exe_monitor,

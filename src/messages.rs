@@ -1,5 +1,6 @@
 //! Messages: sending them, and taking them out of the inbox.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use occ_core::current;
@@ -160,6 +161,45 @@ pub fn handle() -> Result<Handle, SendError> {
 /// As [`receive`](fn@receive).
 pub fn inbox_info() -> Result<InboxInfo, ReceiveError> {
     receiving(Process::inbox_info)
+}
+
+/// A descriptor of the inbox of the calling process, for who waits in an event loop of its own: readable when something has come.
+/// [`tick`] brings that in, and then [`receive_any_timeout`] and its kin, with a limit of zero, give the messages.
+///
+/// It is a duplicate, good for as long as the process has its inbox. What is in memory already does not make it readable: look at that
+/// first.
+///
+/// ```
+/// use std::time::Duration;
+/// use occasional::{inbox_fd, receive_timeout, self_pid, send, tick};
+///
+/// # fn main() -> anyhow::Result<()> {
+/// # let system = occasional::start()?;
+/// let inbox = inbox_fd()?;
+/// send(self_pid(), "hello".to_string())?;
+/// // Where a loop would wait for `inbox`, among other things.
+/// assert_eq!(tick()?, 1);
+/// assert_eq!(receive_timeout::<String>(Duration::ZERO)?.as_deref(), Some("hello"));
+/// # drop(inbox);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// As [`receive`](fn@receive), and where there is no room for a descriptor.
+pub fn inbox_fd() -> Result<OwnedFd, ReceiveError> {
+    receiving(Process::inbox_fd)
+}
+
+/// Brings what has arrived into memory, without waiting, and says how many messages are there now. All that had arrived when it was
+/// called is brought in, so an edge-triggered loop misses nothing.
+///
+/// # Errors
+///
+/// As [`receive`](fn@receive). What is in memory can still be received.
+pub fn tick() -> Result<usize, ReceiveError> {
+    receiving(Process::tick)
 }
 
 /// Looks for up to `limit` whether something has come before the calling process sleeps in a receive. Zero, as at first, is not at

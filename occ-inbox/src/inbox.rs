@@ -140,8 +140,11 @@ impl<C: Connector> Inbox<C> {
     /// Takes every message out of memory that `keep` does not want.
     pub fn retain(&mut self, keep: impl FnMut(&Message) -> bool) {
         self.collect();
+        let before = self.queue.sent();
         self.queue.retain(keep);
-        self.hold.core().recount(&self.queue);
+        let mut core = self.hold.core();
+        core.tally.received(before - self.queue.sent());
+        core.recount(&self.queue);
     }
 
     pub(crate) fn site(&mut self) -> Site<'_, C> {

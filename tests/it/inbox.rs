@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use occ_test_support::takes;
 use occasional::{
-    Down, Pid, flush, receive, receive_any_timeout, receive_map, receive_map_timeout,
+    Down, Pid, flush, inbox_fd, receive, receive_any_timeout, receive_map, receive_map_timeout,
     receive_timeout, receive_where, receive_where_timeout, self_pid, send, spawn, spawn_monitor,
+    tick,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const NOW: Duration = Duration::ZERO;
 
@@ -121,6 +123,42 @@ fn delayed() -> anyhow::Result<()> {
 #[test]
 fn a_receive_without_a_limit_and_one_without_an_end_wait_for_a_delayed_message() {
     in_a_system!(delayed);
+}
+
+fn in_an_event_loop() -> anyhow::Result<()> {
+    let inbox = inbox_fd()?;
+    let is_readable = |limit: Option<&Timespec>| -> anyhow::Result<bool> {
+        let mut fds = [PollFd::new(&inbox, PollFlags::IN)];
+        Ok(poll(&mut fds, limit)? == 1)
+    };
+    let now = Timespec::default();
+    // It waits for the third: that it has ended would be news.
+    let sender = spawn(
+        send_when_told,
+        (self_pid(), texts(&["one", "two", "three"])),
+    )?;
+    send(sender, ())?;
+    // Its connection is news, too, and no message.
+    let mut there = 0;
+    while there == 0 {
+        assert!(is_readable(None)?);
+        there = tick()?;
+    }
+    assert_eq!(there, 1);
+    assert_eq!(receive_timeout::<String>(NOW)?.as_deref(), Some("one"));
+    assert_eq!((tick()?, is_readable(Some(&now))?), (0, false));
+    send(sender, ())?;
+    assert!(is_readable(None)?);
+    assert_eq!(tick()?, 1);
+    // What is in memory is not in the descriptor any more.
+    assert!(!is_readable(Some(&now))?);
+    assert_eq!(receive::<String>()?, "two");
+    Ok(())
+}
+
+#[test]
+fn a_process_waits_for_its_inbox_in_an_event_loop_of_its_own() {
+    in_a_system!(in_an_event_loop);
 }
 
 fn read_all() -> anyhow::Result<Vec<String>> {

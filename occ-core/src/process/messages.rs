@@ -1,5 +1,6 @@
 //! Messages of a process: what it sends, and what it takes out of its inbox.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use occ_inbox::{
@@ -201,6 +202,28 @@ impl Process {
     pub fn spin(&mut self, limit: Duration) -> Result<(), ReceiveError> {
         self.inbox()?.set_spin(limit);
         Ok(())
+    }
+
+    /// A duplicate of the inbox's descriptor, for an event loop: see [`Inbox::tick`].
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`]; and no room for a descriptor.
+    pub fn inbox_fd(&mut self) -> Result<OwnedFd, ReceiveError> {
+        let duplicate = self.inbox()?.as_fd().try_clone_to_owned();
+        duplicate.map_err(|source| ReceiveError::Io {
+            op: "fcntl(F_DUPFD_CLOEXEC)",
+            source,
+        })
+    }
+
+    /// Brings what has arrived into memory: see [`Inbox::tick`].
+    ///
+    /// # Errors
+    ///
+    /// See [`ReceiveError`].
+    pub fn tick(&mut self) -> Result<usize, ReceiveError> {
+        self.inbox()?.tick()
     }
 
     /// What waits in the inbox.
