@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use occ_inbox::{Inbox, ReceiveError, Wired};
 use occ_sck::{
-    Assembler, Deadline, Envelope, Limits, MAX_DATAGRAM, Packet, SendError, Socket, kind,
+    Assembler, Deadline, Envelope, Header, Limits, MAX_DATAGRAM, Packet, SendError, Socket, kind,
 };
 use occasional::Pid;
 use rustix::net::SendFlags;
@@ -140,6 +140,10 @@ fn expected(sent: &Traffic, mut announced: bool) -> Result<Expected, String> {
         let fds = fds.map_err(|error| format!("no descriptor: {error}"))?;
         // Longer than any, or empty: the socket's own affair.
         let is_datagram = (1..=MAX_DATAGRAM).contains(&datagram.bytes.len());
+        // Another of its threads may be amid a message.
+        if is_datagram && assembler.is_partial() && says_no_room(&datagram.bytes) {
+            break;
+        }
         let pushed = if is_datagram {
             assembler.push(&datagram.bytes, fds).ok()
         } else {
@@ -161,6 +165,10 @@ fn expected(sent: &Traffic, mut announced: bool) -> Result<Expected, String> {
         break;
     }
     Ok(expected)
+}
+
+fn says_no_room(datagram: &[u8]) -> bool {
+    Header::parse(datagram).is_ok_and(|(header, _, _)| header.kind == NO_ROOM)
 }
 
 fn name_of(envelope: &Envelope) -> String {
@@ -234,6 +242,16 @@ mod tests {
             ("frame 0 @u64 : 05\n00\nframe 0 @u64 : 05", 1, true),
             ("frame 64 @u64 : 05", 0, true),
             ("frame 1 @unit :\nframe 0 @u64 : 05", 0, false),
+            (
+                "part 0 7 0 2 65700 @bytes : a18104 aa*65597\nframe 1 @unit :\nframe 0 @u64 : 05",
+                0,
+                false,
+            ),
+            (
+                "part 0 7 0 2 65700 @bytes : a18104 aa*65597\nframe 0 @u64 : 05",
+                0,
+                true,
+            ),
             ("00*0", 0, true),
             ("00*70000", 0, true),
             ("frame 0 @u64 : 05 +null", 1, false),
