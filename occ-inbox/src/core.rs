@@ -113,7 +113,8 @@ impl Arrivals {
         })
     }
 
-    /// The first, if it is a message of one of these types.
+    /// The first, if it is a message of one of these types. Not where others have come since some of them were taken: it has to be
+    /// written down when, and that is done in the queue.
     #[inline]
     pub(crate) fn take_first(&mut self, keys: &[TypeKey]) -> Option<Message> {
         let Some(Arrived::Message(first)) = self.line.front() else {
@@ -122,9 +123,11 @@ impl Arrivals {
         if !keys.contains(&first.key()) {
             return None;
         }
-        self.left = match (self.left, self.line.len() - 1) {
-            (_, 0) | (Some((_, 1)), _) => None,
-            (Some((came, those)), _) => Some((came, those - 1)),
+        let all = self.line.len();
+        self.left = match (self.left, all - 1) {
+            (Some((_, those)), _) if those < all => return None,
+            (_, 0) => None,
+            (Some((came, _)), rest) => Some((came, rest)),
             (None, rest) => Some((Arrival::now(), rest)),
         };
         match self.line.pop_front() {

@@ -111,3 +111,36 @@ fn what_is_printed_of_an_inbox_its_handles_and_its_messages_is_short_and_has_no_
         }
     });
 }
+
+/// What has come before is received one by one, without a way through the queue. What comes meanwhile has been there from the next
+/// receive on, at the latest, also where that takes another.
+#[test]
+fn what_waits_behind_others_that_are_received_is_as_old_as_it_is() {
+    within(LIMIT, || {
+        let mut one = Script::inbox(1);
+        let two = one.connector().connect(2);
+        one.receive_timeout::<u8>(Duration::ZERO).unwrap();
+        let limit = Duration::from_millis(50);
+        for number in 0..3_u8 {
+            put(&two, &number);
+        }
+        // It waits for room, and takes in what comes meanwhile.
+        let three = one.connector().connect(3);
+        while one.try_send(pid(3), &[0_u64; 32]).is_ok() {}
+        assert!(one.send_timeout(pid(3), &[0_u64; 32], limit).is_err());
+        assert_eq!(one.receive::<u8>().unwrap(), 0);
+        one.send(pid(1), &3_u8).unwrap();
+        assert_eq!(one.receive::<u8>().unwrap(), 1);
+        let here = std::time::Instant::now();
+        while here.elapsed() < limit {
+            std::thread::yield_now();
+        }
+        assert_eq!(one.receive::<u8>().unwrap(), 2);
+        let oldest = one.info().unwrap().oldest.unwrap();
+        // The clock is exact to a tick, at most 10 ms.
+        let age = oldest.age + Duration::from_millis(10);
+        assert!(age >= limit, "{age:?}");
+        assert_eq!(one.receive::<u8>().unwrap(), 3);
+        drop(three);
+    });
+}
