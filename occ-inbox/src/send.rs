@@ -178,7 +178,11 @@ impl<C: Connector> Site<'_, C> {
                 Some(number) => number,
                 None => self.connect(to, way)?,
             };
-            let rejects = packet.parts() > 1 && self.core().rejects(number);
+            let core = self.core();
+            // It may be replaced as soon as the message has been sent.
+            let tally = core.peers.get(number).and_then(|peer| peer.tally);
+            let rejects = packet.parts() > 1 && core.rejects(number);
+            drop(core);
             let in_file = packet.parts() > 1 && (rejects || matches!(way, Way::Whole(_)));
             let told = if in_file || packet.fds() > 0 {
                 self.tell_of_fds(to, number, if rejects { Deadline::Now } else { way.by() })?
@@ -198,9 +202,7 @@ impl<C: Connector> Site<'_, C> {
             };
             match sending {
                 Sending::Done => {
-                    let core = self.core();
-                    let tally = core.peers.get(number).and_then(|peer| peer.tally);
-                    core.tally.sent(tally);
+                    self.core().tally.sent(tally);
                     return Ok(());
                 }
                 // It takes every connection, and ends it: no inbox, or one that never has time for us.
