@@ -111,12 +111,11 @@ impl<C: Connector> Core<C> {
                 if let Some(number) = self.peers.number(peer) {
                     self.close(number);
                 }
-                // What was sent on it, if something was.
-                self.arrivals.push_loss(Loss::Message { from: Some(peer) });
+                self.arrivals.push_loss(Loss::Unknown { from: Some(peer) });
                 self.miss(peer);
             }
             Event::NoDescriptor { peer: None } => {
-                self.arrivals.push_loss(Loss::Message { from: None });
+                self.arrivals.push_loss(Loss::Unknown { from: None });
                 // Most likely it was the answer to what we asked; if not, that comes later and is welcome.
                 for asked in self.asks.asked() {
                     self.miss(asked);

@@ -323,7 +323,7 @@ pub(crate) fn accept(arrivals: &mut Arrivals, from: Pid, arrival: Arrival) -> Lo
     match arrival {
         Arrival::Message(message) => arrivals.push(message),
         Arrival::Part => {}
-        Arrival::Lost => arrivals.push_loss(Loss::Message { from: Some(from) }),
+        Arrival::Lost => arrivals.push_loss(Loss::Message { from }),
         Arrival::Nothing => return Look::Nothing,
         Arrival::Ended(Ending::Closed) => return Look::Ended(Standing::Broken),
         Arrival::Ended(Ending::NoRoom) => return Look::Ended(Standing::Missed),

@@ -68,21 +68,31 @@ impl Held {
 /// it is told once, and in order.
 #[derive(Debug)]
 pub(crate) enum Loss {
-    Message { from: Option<Pid> },
-    Connection { from: Pid, cause: Cause },
+    Message {
+        from: Pid,
+    },
+    /// What was sent on a connection that there was no room for, if something was.
+    Unknown {
+        from: Option<Pid>,
+    },
+    Connection {
+        from: Pid,
+        cause: Cause,
+    },
 }
 
 impl Loss {
     /// Whether what was lost is one message that a process had sent.
     pub(crate) fn is_of_one_sent(&self) -> bool {
-        matches!(self, Loss::Message { from: Some(_) })
+        matches!(self, Loss::Message { .. })
     }
 }
 
 impl From<Loss> for ReceiveError {
     fn from(loss: Loss) -> ReceiveError {
         match loss {
-            Loss::Message { from } => ReceiveError::NoDescriptor { from },
+            Loss::Message { from } => ReceiveError::NoDescriptor { from: Some(from) },
+            Loss::Unknown { from } => ReceiveError::NoDescriptor { from },
             Loss::Connection { from, cause } => ReceiveError::Broken {
                 from,
                 source: cause,

@@ -150,7 +150,7 @@ proptest! {
                 }
                 Step::Lose => {
                     model.push((queue.end(), None));
-                    queue.push_loss(Loss::Message { from: Some(FROM) });
+                    queue.push_loss(Loss::Message { from: FROM });
                 }
                 Step::Pass => {
                     let end = queue.end();

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use occ_inbox::{Event, Fd, Inbox, Message, SendError, Socket, Tallies};
+use occ_inbox::{Event, Fd, Inbox, Message, ReceiveError, SendError, Socket, Tallies};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::pid;
 use crate::script::Script;
@@ -95,4 +97,50 @@ fn what_is_not_sent_is_not_counted_nor_is_what_the_system_says() {
     assert_eq!(counts.of(2), [sent, 0]);
     two.receive::<u64>().unwrap();
     assert_eq!(counts.of(2), [sent, 1]);
+}
+
+/// How many messages are lost with a connection nobody knows. They were not received; and where it was made on our wish, there were
+/// none.
+#[test]
+fn what_is_lost_with_a_connection_is_not_counted_as_received() {
+    for thrown_away in [false, true] {
+        let (counts, mut one, mut two) = two();
+        let peer = Some(pid(9));
+        two.connector().say(Event::NoDescriptor { peer });
+        if thrown_away {
+            assert_eq!(two.flush().unwrap(), 1);
+        } else {
+            let lost = two.receive_timeout::<u8>(Duration::ZERO).unwrap_err();
+            assert!(
+                matches!(lost, ReceiveError::NoDescriptor { from } if from == peer),
+                "{lost:?}"
+            );
+        }
+        one.send(pid(2), &1_u8).unwrap();
+        assert_eq!(counts.of(2), [1, 0]);
+        two.receive::<u8>().unwrap();
+        assert_eq!(counts.of(2), [1, 1]);
+    }
+}
+
+/// A message alone counts, whatever is lost of it.
+#[test]
+fn a_message_that_is_lost_is_counted_as_received_when_that_is_told() {
+    occ_test_support::isolated!(|| {
+        let (counts, mut one, mut two) = two();
+        one.send(pid(2), &1_u8).unwrap();
+        two.receive::<u8>().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        one.send(pid(2), &Fd(null.try_clone().unwrap())).unwrap();
+        let exhausted: Vec<_> = {
+            let mut limit = getrlimit(Resource::Nofile);
+            limit.current = Some(200);
+            setrlimit(Resource::Nofile, limit).unwrap();
+            std::iter::from_fn(|| null.try_clone().ok()).collect()
+        };
+        let lost = two.receive_timeout::<Fd<std::fs::File>>(Duration::ZERO);
+        assert!(lost.is_err(), "{lost:?}");
+        drop(exhausted);
+        assert_eq!(counts.of(2), [2, 2]);
+    });
 }
