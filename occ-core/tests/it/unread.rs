@@ -187,7 +187,8 @@ fn what_one_leaves_is_not_told_of_the_next() {
     isolated!(|| {
         let mut system = system();
         let process = system.process();
-        for number in 0..40 {
+        // More than places that rest.
+        for number in 0..160 {
             let pid = process.spawn(stay, ()).unwrap();
             for message in 0..number % 4 {
                 process.send(pid, &message).unwrap();
