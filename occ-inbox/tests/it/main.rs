@@ -4,6 +4,7 @@
 
 mod amid;
 mod barrier;
+mod both_ways;
 mod clients;
 mod descriptors;
 mod down;
