@@ -137,7 +137,7 @@ impl<C: Connector> Inbox<C> {
         self.len() == 0
     }
 
-    /// Takes every message out of memory that `keep` does not want.
+    /// Takes every message out of memory that `keep` does not want. A panic in `keep` changes nothing.
     pub fn retain(&mut self, keep: impl FnMut(&Message) -> bool) {
         self.collect();
         let before = self.queue.sent();

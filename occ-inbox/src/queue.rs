@@ -323,13 +323,17 @@ impl Queue {
         Some(entry)
     }
 
-    /// Takes out every message that `keep` says no to.
+    /// Takes out every message that `keep` says no to. Nothing leaves the queue, nor changes its place in it, before all have been
+    /// looked at, so a panic in `keep` changes nothing.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Message) -> bool) {
-        self.slots.retain(|slot| match &slot.entry {
+        let look = |slot: &Slot| match &slot.entry {
             Some(Entry::Held(held)) => keep(&held.message),
             Some(Entry::Lost(_)) => true,
             None => false,
-        });
+        };
+        let kept: Vec<bool> = self.slots.iter().map(look).collect();
+        let mut kept = kept.into_iter();
+        self.slots.retain(|_| kept.next().unwrap_or(true));
         self.held = self.slots.len();
         self.index.clear();
     }

@@ -49,6 +49,25 @@ fn a_panicking_matcher_loses_nothing() {
     });
 }
 
+/// What had been refused before is not thrown away either: whoever panics has not come to the end of what it was about to say.
+#[test]
+fn a_panic_in_retain_throws_nothing_away_and_keeps_the_order() {
+    occ_test_support::isolated!(|| {
+        let (mut one, two) = one_and_two();
+        (0..100_u32).for_each(|number| put(&two, &number));
+        assert_eq!(one.tick().unwrap(), 100);
+        let mut looked = 0;
+        panics(&mut one, |one| {
+            one.retain(|_| {
+                looked += 1;
+                assert!(looked < 50, "enough");
+                looked % 3 > 0
+            });
+        });
+        assert_eq!(drain::<u32, _>(&mut one), (0..100).collect::<Vec<_>>());
+    });
+}
+
 /// A type whose `Deserialize` panics is a fault of the type's; it is met once, as any message that cannot be
 /// decoded.
 #[test]
