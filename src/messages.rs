@@ -167,7 +167,7 @@ pub fn inbox_info() -> Result<InboxInfo, ReceiveError> {
 /// [`tick`] brings that in, and then [`receive_any_timeout`] and its kin, with a limit of zero, give the messages.
 ///
 /// It is a duplicate, good for as long as the process has its inbox. What is in memory already does not make it readable: look at that
-/// first.
+/// first. When the system is down it stays readable, and [`tick`] says so.
 ///
 /// ```
 /// use std::time::Duration;

@@ -66,7 +66,8 @@ pub(crate) struct Core<C> {
     inbox_gone: fn(&mut C),
     /// Threads that wait for something that another may do.
     pub(crate) waiters: Waiters,
-    /// Rung when another thread than the inbox's has brought something in, if somebody waits for that in an event loop.
+    /// Rung when another thread than the inbox's has brought something in, if somebody waits for that in an event loop; and for good
+    /// when nothing more will come.
     alarm: OnceCell<Bell>,
     alarmed: Cell<bool>,
 }
@@ -282,7 +283,9 @@ impl<C> Core<C> {
     #[inline]
     pub(crate) fn hand_over(&mut self, queue: &mut Queue) {
         self.arrivals.move_to(queue);
-        if self.alarmed.take()
+        // Of the end of the system nothing else tells, so it rings on.
+        if !self.down
+            && self.alarmed.take()
             && let Some(alarm) = self.alarm.get()
         {
             alarm.still();
@@ -298,7 +301,8 @@ impl<C> Core<C> {
         }
     }
 
-    fn sound_alarm(&self) {
+    /// Tells somebody who waits in an event loop.
+    pub(crate) fn sound_alarm(&self) {
         if let Some(alarm) = self.alarm.get()
             && !self.alarmed.replace(true)
         {
@@ -313,7 +317,7 @@ impl<C> Core<C> {
                 let alarm = Bell::new()?;
                 let _ = self.alarm.set(alarm.clone());
                 // Of what was brought in before, nobody has been told.
-                if !self.arrivals.is_empty() {
+                if self.down || !self.arrivals.is_empty() {
                     self.sound_alarm();
                 }
                 Ok(alarm)

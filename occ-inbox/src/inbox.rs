@@ -162,7 +162,8 @@ impl<C: Connector> Inbox<C> {
     }
 }
 
-/// Readable when there may be more to receive than what is in memory.
+/// Readable when there may be more to receive than what is in memory; and from then on when the system is down, and
+/// [`Inbox::tick`] says so.
 impl<C: Connector> AsFd for Inbox<C> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.hold.with(Core::watched_by_others);

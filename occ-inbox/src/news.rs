@@ -307,6 +307,7 @@ impl<C: Connector> Core<C> {
         if !self.down {
             self.down = true;
             let _ = epoll::delete(&self.epoll, self.connector.as_fd());
+            self.sound_alarm();
         }
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use occ_inbox::{Connector, Deadline, Inbox, Refusal, Socket, Wired};
+use occ_inbox::{Connector, Deadline, Inbox, ReceiveError, Refusal, SendError, Socket, Wired};
 use occ_test_support::{LIMIT, within};
 use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
@@ -175,5 +175,33 @@ fn an_edge_triggered_loop_misses_nothing() {
                 }
             }
         });
+    });
+}
+
+/// Nothing more will come, and a loop that waits for the inbox alone has to learn of that, whichever thread hears it.
+#[test]
+fn it_is_readable_when_the_system_is_down_and_stays_so() {
+    within(LIMIT, || {
+        for heard_by_another in [false, true] {
+            let (board, mut one) = line();
+            let handle = one.handle().unwrap();
+            assert!(!is_readable(&one));
+            drop(board);
+            if heard_by_another {
+                let nobody = handle.send(pid(9), &1_u8);
+                assert!(matches!(nobody, Err(SendError::SystemDown)), "{nobody:?}");
+            }
+            let told = (0..3).any(|_| {
+                assert!(is_readable(&one));
+                matches!(one.tick(), Err(ReceiveError::SystemDown))
+            });
+            assert!(told);
+            assert!(is_readable(&one));
+        }
+        // One that is looked at for the first time then.
+        let (board, mut one) = line();
+        drop(board);
+        assert!(one.receive::<u8>().is_err());
+        assert!(is_readable(&one));
     });
 }
