@@ -8,6 +8,11 @@ pub(crate) fn now() -> u64 {
     sys::monotonic_nanos()
 }
 
+/// Reads it for nothing: the first time a process reads it takes longer, by the page faults.
+pub(crate) fn look() {
+    let _ = std::hint::black_box(now());
+}
+
 /// Microseconds from `start` to now.
 pub(crate) fn micros_since(start: u64) -> f64 {
     micros_between(start, now())

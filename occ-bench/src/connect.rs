@@ -26,8 +26,8 @@ pub(crate) fn first_message(scale: Scale, cpus: Cpus) -> anyhow::Result<Measured
     })
 }
 
-/// Each is a process that has talked to somebody else before: what is measured is a connection, and not the first steps of a
-/// process. It waits for a message, and says when it had it.
+/// Each is a process that has talked to somebody else before, and looked at the clock: what is measured is a connection, and not the
+/// first steps of a process. It waits for a message, and says when it had it.
 fn send_to_new_ones(count: usize) -> anyhow::Result<()> {
     let somebody = spawn(greet, (self_pid(),))?;
     serve(|| {
@@ -63,6 +63,7 @@ fn say_when(somebody: Pid) -> anyhow::Result<()> {
     send(somebody, self_pid())?;
     receive::<Pid>()?;
     send(somebody, Warm(self_pid()))?;
+    clock::look();
     let who: Pid = receive()?;
     let now = clock::now();
     Ok(send(who, now)?)

@@ -68,6 +68,7 @@ fn connect_as_asked(asker: &OwnedFd) {
 
 /// The peer: waits for a connection, and on that for a message.
 fn say_when(broker: &OwnedFd) -> anyhow::Result<()> {
+    clock::look();
     let socket = passed(broker)?.context("no connection")?;
     let (_, len) = recv(&socket, &mut [0; SMALL], RecvFlags::empty())?;
     let now = clock::now();
