@@ -220,13 +220,6 @@ impl<C: Connector> Inbox<C> {
         }
     }
 
-    /// How many messages have arrived and not been received: those in memory, with what is in the kernel at this moment.
-    pub fn unread(&mut self) -> usize {
-        // Where the system is down, or something cannot be received, what has come before counts.
-        let _ = self.sweep();
-        self.queue.len()
-    }
-
     /// The heart of every receive: what is in memory first, then what arrives, each message looked at once.
     pub(crate) fn wait_for<R>(
         &mut self,

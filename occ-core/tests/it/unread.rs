@@ -10,7 +10,7 @@ use occ_test_support::{LIMIT, Signal, isolated};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::spares::{spares, with_spares};
-use crate::{down, echo, me, ping, stay, system, wait, zygote};
+use crate::{down, echo, me, ping, stay, system, value, wait, zygote};
 
 /// What the report says of it.
 fn unread(process: &mut Process, monitor: occ_core::MonitorRef) -> Option<u64> {
@@ -118,12 +118,15 @@ fn one_that_has_received_all_is_told_without_and_one_that_never_looked_with_all(
     });
 }
 
-/// Has sent this many when it says so.
-fn sends(to: Pid, count: u64, ready: String) {
-    for number in 0..count {
-        me(|me| me.send(to, &number)).unwrap();
+/// Another process sends so many, and has ended.
+fn another_sends_five(process: &mut Process, to: Pid) {
+    fn sends(to: Pid) {
+        for number in 0..5_u64 {
+            me(|me| me.send(to, &number)).unwrap();
+        }
     }
-    Say::open(&ready).ready();
+    let (_, sender) = process.spawn_monitor(sends, (to,)).unwrap();
+    value::<()>(&down(process, sender).reason);
 }
 
 #[test]
@@ -159,12 +162,7 @@ fn messages_of_all_kinds_from_everybody_are_counted_and_no_others() {
         process.try_send(pid, &long).unwrap();
         let null = File::open("/dev/null").unwrap();
         process.send(pid, &Fd(null)).unwrap();
-        let (ready, say) = Ready::new();
-        let sender = process
-            .spawn_monitor(sends, (pid, 5, say.address()))
-            .unwrap();
-        ready.wait(LIMIT);
-        down(process, sender.1);
+        another_sends_five(process, pid);
         let handle = process.handle().unwrap();
         thread::spawn(move || handle.send(pid, 8_u8).unwrap())
             .join()
@@ -205,12 +203,7 @@ fn messages_to_what_another_zygote_has_made_or_was_a_spare_are_counted_as_well()
     fn left_by_one(system: &mut System) -> Option<u64> {
         let process = system.process();
         let pid = process.spawn(stay, ()).unwrap();
-        let (ready, say) = Ready::new();
-        let sender = process
-            .spawn_monitor(sends, (pid, 5, say.address()))
-            .unwrap();
-        ready.wait(LIMIT);
-        down(process, sender.1);
+        another_sends_five(process, pid);
         unread_of_killed(process, pid)
     }
     isolated!(|| {

@@ -122,7 +122,7 @@ fn life(seed: u64, with_handle: bool, limits: InboxLimits) -> String {
                 two = one.connector().connect(2);
                 one.tick().unwrap();
             }
-            _ => writeln!(log, "{}", one.unread()).unwrap(),
+            _ => writeln!(log, "{}", one.tick().unwrap()).unwrap(),
         }
         writeln!(log, "{number}: {:?}", counts).unwrap();
     }

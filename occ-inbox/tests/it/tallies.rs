@@ -64,7 +64,7 @@ fn what_is_sent_is_counted_when_the_kernel_has_it_and_what_is_received_when_its_
     assert_eq!(two.receive::<Vec<u8>>().unwrap().len(), 100_000);
     assert_eq!(counts.of(2), [5, 1]);
     // That it has arrived is not yet that it is received.
-    assert_eq!(two.unread(), 4);
+    assert_eq!(two.tick().unwrap(), 4);
     assert_eq!(counts.of(2), [5, 1]);
     assert_eq!(two.receive::<u8>().unwrap(), 1);
     two.retain(|message| message.is::<u8>());

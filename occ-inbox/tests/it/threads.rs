@@ -502,6 +502,6 @@ fn all_that_has_come_is_brought_in_though_another_thread_was_there_before() {
         both();
         assert_eq!(one.info().unwrap().messages, 2);
         both();
-        assert_eq!(one.unread(), 4);
+        assert_eq!(one.tick().unwrap(), 4);
     });
 }
